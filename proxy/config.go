@@ -1,0 +1,61 @@
+package proxy
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Policy values of Config.Arbitrary and Config.OnViolation.
+const (
+	Close   = "close"   // end the connection
+	Tunnel  = "tunnel"  // arbitrary clients: relay both ways without looking
+	Forward = "forward" // violations: pass the bad line on, count it, go on at the next LF
+)
+
+// Engine names of Config.Engine.
+const (
+	EngineAuto  = "auto"
+	EngineUring = "uring"
+	EngineEpoll = "epoll"
+)
+
+// Ways to spread connections over the loops, Config.Accept.
+const (
+	AcceptReuseport = "reuseport" // every loop has a listener of its own
+	AcceptSingle    = "single"    // one acceptor hands descriptors to the loops in turn
+)
+
+// Config is everything a Proxy needs to know. The zero value of a duration or limit switches that limit off unless its
+// comment says otherwise. Addresses are "host:port" or "unix:/path".
+type Config struct {
+	Listen  string // where clients connect
+	Forward string // the Foo server; a host name is resolved once, at start
+
+	Engine  string // EngineAuto, EngineUring, EngineEpoll
+	Loops   int    // event loops; 0 = one per CPU of the process's affinity mask
+	Pin     bool   // lock each loop to its CPU
+	Accept  string // AcceptReuseport, AcceptSingle
+	Backlog int    // length of the accept queue of one listener
+
+	NoDelay   bool          // TCP_NODELAY on both sides
+	Cork      bool          // TCP_CORK around the sends of one wake-up
+	KeepAlive time.Duration // TCP keep-alive idle time, both sides
+
+	MaxConn   int    // connections at once, over all loops; more wait in the accept queue
+	MaxLine   uint64 // longest line in bytes, LF included
+	MaxBuffer int    // bytes held per connection and direction before the fast side is paused; not 0
+
+	Arbitrary   string // Close, Tunnel
+	OnViolation string // Close, Forward
+
+	TimeoutConnect   time.Duration // until the upstream has answered the SYN
+	TimeoutIdle      time.Duration // no byte in either direction
+	TimeoutLine      time.Duration // from the first byte of a request line to its LF, while the upstream takes data
+	TimeoutHalfClose time.Duration // no byte after one side has ended
+
+	Log          string // path of the request log, "" = none, "-" = stdout
+	LogFormat    string // "text", "json"
+	LogOverflow  string // "drop", "block"
+	Logger       *slog.Logger
+	BypassChecks bool // forward without scanning: exists to measure what scanning costs
+}
