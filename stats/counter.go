@@ -1,0 +1,106 @@
+package stats
+
+import "strings"
+
+// Counter names one of the figures that a loop keeps. All are totals since the start and only grow, except Buffered.
+type Counter int
+
+// The counters. BytesRequest and BytesResponse are Foo bytes accepted for forwarding; the tunnel's are counted apart, in
+// from the client's side and out to it.
+const (
+	Req Counter = iota // messages forwarded, by type
+	Ack
+	Nak
+
+	Bad       // violations (policy close) and bad lines forwarded (policy forward)
+	Unmatched // answers that match no outstanding request; only when tracking
+	Untracked // messages whose Seq does not fit int64 or that found the tracking table full; only when tracking
+
+	Accepted // connections; Accepted - Ended are open
+	Ended
+
+	ClassFoo // connections whose class is decided, by class
+	ClassArbitrary
+	ClassTunnel
+
+	BytesRequest
+	BytesResponse
+	BytesTunnelIn
+	BytesTunnelOut
+
+	ReadPauses   // times a fast side was no longer read because its peer is slow
+	NoBuffer     // times a receive found no buffer
+	AcceptErrors // failed accepts
+	AcceptPauses // times accepting was suspended
+
+	Buffered   // a level, not a total: bytes held in user space now
+	LogDropped // lines that the access log dropped
+
+	EndClientFIN // connections ended, by reason; their sum is Ended
+	EndServerFIN
+	EndClientRST
+	EndServerRST
+	EndViolationRequest
+	EndViolationResponse
+	EndArbitrary
+	EndRefused
+	EndUnreachable
+	EndConnectTimeout
+	EndNoPorts
+	EndConnectError
+	EndIdle
+	EndLineTimeout
+	EndHalfCloseTimeout
+	EndMaxConn
+	EndStopped
+	EndError
+
+	NumCounters
+)
+
+// EndFirst is the first of the reasons for which a connection ends; the last is NumCounters - 1.
+const EndFirst = EndClientFIN
+
+var counterNames = [NumCounters]string{
+	Req: "msg_req", Ack: "msg_ack", Nak: "msg_nak",
+	Bad: "bad", Unmatched: "unmatched", Untracked: "untracked",
+	Accepted: "connections_total", Ended: "connections_ended",
+	ClassFoo: "class_foo", ClassArbitrary: "class_arbitrary", ClassTunnel: "class_tunnel",
+	BytesRequest: "bytes_request", BytesResponse: "bytes_response",
+	BytesTunnelIn: "bytes_tunnel_in", BytesTunnelOut: "bytes_tunnel_out",
+	ReadPauses: "read_pauses", NoBuffer: "no_buffer", AcceptErrors: "accept_errors", AcceptPauses: "accept_pauses",
+	Buffered: "buffered_bytes", LogDropped: "log_dropped",
+	EndClientFIN: "end_client_fin", EndServerFIN: "end_server_fin",
+	EndClientRST: "end_client_rst", EndServerRST: "end_server_rst",
+	EndViolationRequest: "end_violation_request", EndViolationResponse: "end_violation_response",
+	EndArbitrary: "end_arbitrary", EndRefused: "end_refused", EndUnreachable: "end_unreachable",
+	EndConnectTimeout: "end_connect_timeout", EndNoPorts: "end_no_ports", EndConnectError: "end_connect_error",
+	EndIdle: "end_idle", EndLineTimeout: "end_line_timeout", EndHalfCloseTimeout: "end_half_close_timeout",
+	EndMaxConn: "end_max_conn", EndStopped: "end_stopped", EndError: "end_error",
+}
+
+var reasons = func() (r [NumCounters]string) {
+	for c := EndFirst; c < NumCounters; c++ {
+		r[c] = strings.ReplaceAll(strings.TrimPrefix(counterNames[c], "end_"), "_", "-")
+	}
+	return r
+}()
+
+// String returns the name under which AppendText prints c, such as "bad" or "end_client_fin".
+func (c Counter) String() string {
+	if c < 0 || c >= NumCounters {
+		return "counter_unknown"
+	}
+	return counterNames[c]
+}
+
+// Reason returns an End counter's reason as the access log writes it, such as "client-fin"; "" for any other counter.
+func (c Counter) Reason() string {
+	if c < 0 || c >= NumCounters {
+		return ""
+	}
+	return reasons[c]
+}
+
+// Local holds a loop's own running totals in plain memory, indexed by Counter.
+type Local [NumCounters]uint64
