@@ -1,0 +1,21 @@
+// Package e2e holds the tests that see fooproxy as its users do: the real binary as a child process between scripted peers.
+//
+//	test process                     child process                    test process
+//	client peer ── dial ──▶ fooproxy --engine=E --listen --forward ──▶ upstream ─ accept ─▶ server peer
+//	     │                     │ SIGUSR1 → stdout, slog → stderr                                │
+//	     │                     │ /proc/PID: descriptors, threads, memory, CPU                   │
+//	     └──── oracle: what was sent, received, how it ended, what was counted ─────────────────┘
+//
+// The package has no code outside its tests. It knows nothing of the proxy's packages: the wire format, the log and the
+// counters are checked against oracles written here, as plainly as can be.
+//
+// Subjects. Every test runs once for each engine named in FOO_ENGINES (epoll and uring, comma separated). The name "relay"
+// stands for a naive relay that this package holds itself (relay_test.go): it forwards bytes, FIN and RST and checks nothing.
+// It is the third party of the differential test and the proof that these tests can fail: TestRelayIsCaught runs the suite
+// against it and wants the checks it lacks to be found, and nothing else.
+//
+// Rules. Tests wait for conditions with a deadline (FOO_E2E_LIMIT, 10s), never for time to pass. Payloads name their
+// connection, direction and place, so that a foreign, doubled or reordered byte says where it comes from. After each test
+// the child's connections, descriptors and threads are back where they were, it exits 0 on SIGTERM, and its standard error
+// holds no panic and no data race.
+package e2e

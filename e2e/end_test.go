@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"testing"
+)
+
+// The client has ended; the server's answer of 10 MiB still comes back whole.
+func TestClientFINThenLateAnswer(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		c, s := p.pair(u)
+		ok(t, c.send([]byte("REQ 1 question\n")))
+		ok(t, c.CloseWrite())
+		ok(t, s.expectText("REQ 1 question\n"))
+		ok(t, s.ends(fin))
+		ok(t, together(
+			func() error { return s.sendAll(acks(1, 160, 64<<10)) },
+			func() error { return c.expect(acks(1, 160, 64<<10)) },
+		))
+		ok(t, s.CloseWrite())
+		ok(t, c.ends(fin))
+		p.reaches(stats{"msg_req": 1, "msg_ack": 160, "connections": 0})
+	})
+}
+
+// The server ends first: its FIN arrives behind its data, and the client may go on sending.
+func TestServerFINFirst(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		c, s := p.pair(u)
+		ok(t, together(
+			func() error { return s.sendAll(acks(1, 50, 20_000)) },
+			func() error { return c.expect(acks(1, 50, 20_000)) },
+		))
+		ok(t, s.CloseWrite())
+		ok(t, c.ends(fin))
+		ok(t, together(
+			func() error { return c.sendAll(requests(1, 50, 20_000)) },
+			func() error { return s.expect(requests(1, 50, 20_000)) },
+		))
+		ok(t, c.CloseWrite())
+		ok(t, s.ends(fin))
+		p.reaches(stats{"msg_req": 50, "msg_ack": 50, "connections": 0})
+	})
+}
+
+// resets plays: from sends n messages that to does not read yet, resets the connection, and to must read all of them and
+// then see the RST.
+func resets(t *testing.T, from, to *peer, stream func() *messages) {
+	t.Helper()
+	ok(t, from.sendAll(stream()))
+	ok(t, from.delivered())
+	ok(t, from.reset())
+	ok(t, to.expect(stream()))
+	ok(t, to.ends(rst))
+}
+
+// An RST is relayed as an RST, behind the data that came before it.
+func TestRSTAfterData(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		for _, size := range []int{0, 10_000, 200_000} {
+			for range 3 { // the race between data and reset has more than one outcome
+				c, s := p.pair(u)
+				ok(t, c.send([]byte("REQ 0\n")))
+				ok(t, s.expectText("REQ 0\n"))
+				resets(t, s, c, func() *messages { return acks(1, size/1000, 990) })
+				c, s = p.pair(u)
+				ok(t, c.send([]byte("REQ 0\n")))
+				ok(t, s.expectText("REQ 0\n"))
+				resets(t, c, s, func() *messages { return requests(1, size/1000, 990) })
+			}
+		}
+		p.reaches(stats{"connections": 0})
+	})
+}
+
+// The reader of a connection that is reset is slow and its window small: what the proxy had received must wait for it, and
+// the RST behind it.
+func TestRSTBehindStalledReader(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		c := dial(t, p.addr, 4096)
+		s := u.accept()
+		ok(t, c.send([]byte("REQ 0\n")))
+		ok(t, s.expectText("REQ 0\n"))
+		resets(t, s, c, func() *messages { return acks(1, 60, 990) })
+		p.reaches(stats{"connections": 0, "buffered": 0})
+	})
+}
+
+// A reset after a half-close, either way round.
+func TestRSTAfterHalfClose(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		c, s := p.pair(u)
+		ok(t, c.send([]byte("REQ 1\n")))
+		ok(t, c.CloseWrite())
+		ok(t, s.expectText("REQ 1\n"))
+		ok(t, s.ends(fin))
+		resets(t, s, c, func() *messages { return acks(1, 10, 500) })
+		c, s = p.pair(u)
+		ok(t, s.send([]byte("ACK 1\n")))
+		ok(t, s.CloseWrite())
+		ok(t, c.expectText("ACK 1\n"))
+		ok(t, c.ends(fin))
+		resets(t, c, s, func() *messages { return requests(1, 10, 500) })
+		p.reaches(stats{"connections": 0})
+	})
+}
+
+// Both sides end at once, in every combination, many connections together: one teardown each.
+func TestBothEndAtOnce(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		ends := []func(*peer) error{(*peer).reset, (*peer).shutAndClose}
+		const n = 40
+		clients, servers := make([]*peer, n), make([]*peer, n)
+		for i := range n {
+			clients[i], servers[i] = p.pair(u)
+			ok(t, clients[i].send([]byte("REQ 1\nREQ 2\n")))
+		}
+		barrier := make(chan struct{})
+		ended := forAllAfter(barrier, 2*n, func(i int) error {
+			if i < n {
+				return ends[i%2](clients[i])
+			}
+			return ends[i/2%2](servers[i-n])
+		})
+		close(barrier)
+		ok(t, <-ended)
+		p.reaches(stats{"connections": 0, "buffered": 0})
+	})
+}
+
+// shutAndClose ends this side by FIN, unless the other was first, and reads what is left, so that the close sends no RST.
+func (p *peer) shutAndClose() error {
+	_ = p.CloseWrite()
+	_, _, err := p.rest()
+	_ = p.Close()
+	return err
+}
+
+// forAllAfter is forAll behind a barrier.
+func forAllAfter(barrier <-chan struct{}, n int, f func(int) error) <-chan error {
+	result := make(chan error, 1)
+	go func() {
+		result <- forAll(n, func(i int) error {
+			<-barrier
+			return f(i)
+		})
+	}()
+	return result
+}
+
+// Connections that are made, used once and closed, one after the other, each way round.
+func TestChurn(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := start(t, engine, u.addr)
+		const workers, each = 8, 100
+		ok(t, forAll(workers, func(w int) error {
+			for i := range each {
+				c, err := connect(p.addr, 0)
+				if err != nil {
+					return err
+				}
+				m := requests(w*each+i, 3, 40).bytes()
+				if err := c.send(m); err != nil {
+					return err
+				}
+				if err := c.expect(answersTo(m)); err != nil {
+					return err
+				}
+				switch i % 3 {
+				case 0:
+					c.Close()
+				case 1:
+					if err := c.reset(); err != nil {
+						return err
+					}
+				default:
+					if err := c.shutAndClose(); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		}))
+		const total = workers * each
+		p.reaches(stats{"msg_req": 3 * total, "msg_ack": 3 * total, "connections": 0})
+	})
+}

@@ -1,0 +1,114 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// relay is the subject that is no engine: the naive relay of this package.
+const relay = "relay"
+
+// Environment of the suite: which subjects, how long to wait for a condition, and (set by the suite for itself) where the
+// binaries are and that this process is to be the relay.
+const (
+	envEngines = "FOO_ENGINES"
+	envLimit   = "FOO_E2E_LIMIT"
+	envBin     = "FOO_E2E_BIN"
+	envRelay   = "FOO_E2E_RELAY"
+)
+
+var (
+	engines = []string{"epoll"}
+	limit   = 10 * time.Second // until a condition must hold
+	binDir  string             // holds fooproxy, and fooproxy-plain without the race detector
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(envRelay) != "" {
+		os.Exit(relayMain(os.Args[1:]))
+	}
+	os.Exit(runSuite(m))
+}
+
+func runSuite(m *testing.M) int {
+	flag.Parse()
+	if e := os.Getenv(envEngines); e != "" {
+		engines = strings.Split(e, ",")
+	}
+	if d, err := time.ParseDuration(os.Getenv(envLimit)); err == nil {
+		limit = d
+	}
+	if !isSet("test.parallel") { // most of a test's time is waiting
+		_ = flag.Set("test.parallel", fmt.Sprint(2*runtime.GOMAXPROCS(0)))
+	}
+	binDir = os.Getenv(envBin)
+	if binDir == "" {
+		dir, err := os.MkdirTemp("", "foo-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		if err := build(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		binDir = dir
+	}
+	return m.Run()
+}
+
+func isSet(name string) (set bool) {
+	flag.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+	return set
+}
+
+// build puts the binaries into dir; a suite that only looks at the relay needs none.
+func build(dir string) error {
+	if err := os.Chmod(dir, 0o755); err != nil { // a test runs the binary as another user
+		return err
+	}
+	if len(engines) == 1 && engines[0] == relay {
+		return nil
+	}
+	targets := [][]string{{"fooproxy-plain"}}
+	if raceEnabled {
+		targets = append(targets, []string{"fooproxy", "-race"})
+	}
+	for _, target := range targets {
+		args := append([]string{"build", "-o", filepath.Join(dir, target[0])}, target[1:]...)
+		out, err := exec.Command("go", append(args, "fooproxy/cmd/fooproxy")...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("go build fooproxy/cmd/fooproxy: %w\n%s", err, out)
+		}
+	}
+	if !raceEnabled {
+		return os.Link(filepath.Join(dir, "fooproxy-plain"), filepath.Join(dir, "fooproxy"))
+	}
+	return nil
+}
+
+// eachEngine runs f for every engine under test, beside other tests.
+func eachEngine(t *testing.T, f func(t *testing.T, engine string)) {
+	t.Parallel()
+	for _, e := range engines {
+		t.Run(e, func(t *testing.T) {
+			t.Parallel()
+			f(t, e)
+		})
+	}
+}
+
+// eachEngineAlone is eachEngine for tests that measure memory or CPU, or hold thousands of descriptors.
+func eachEngineAlone(t *testing.T, f func(t *testing.T, engine string)) {
+	for _, e := range engines {
+		t.Run(e, func(t *testing.T) { f(t, e) })
+	}
+}

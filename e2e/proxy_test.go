@@ -1,0 +1,241 @@
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// proxy is the subject: a running child that listens.
+type proxy struct {
+	*process
+	engine string
+	addr   string // where it listens
+	fds    int    // before the first connection
+	fdList string
+	thr    int64
+	asking sync.Mutex // one SIGUSR1 and its answer at a time
+}
+
+var (
+	listening = regexp.MustCompile(`(?m)^.*\bmsg=listening\b.*\baddr=(\S+)`)
+	fatal     = regexp.MustCompile(`(?m)^(panic:|fatal error:|unexpected fault|SIGSEGV)|WARNING: DATA RACE`)
+)
+
+// start runs the subject on a free port (unless flags say --listen) in front of forward, waits until it listens, and checks
+// it at the test's end.
+func start(t testing.TB, engine, forward string, flags ...string) *proxy {
+	t.Helper()
+	return startWith(t, engine, forward, flags)
+}
+
+func startWith(t testing.TB, engine, forward string, flags []string, opts ...option) *proxy {
+	t.Helper()
+	p := launch(t, engine, forward, flags, opts...)
+	t.Cleanup(p.check)
+	return p
+}
+
+// command is the subject's binary and its first arguments.
+func command(engine string) (path string, args []string, opts []option) {
+	if engine == relay {
+		return os.Args[0], nil, []option{withEnv(envRelay + "=1")}
+	}
+	return filepath.Join(binDir, "fooproxy"), []string{"--engine=" + engine}, nil
+}
+
+// launch is startWith without the check at the end.
+func launch(t testing.TB, engine, forward string, flags []string, opts ...option) *proxy {
+	t.Helper()
+	path, args, engineOpts := command(engine)
+	if !strings.Contains(strings.Join(flags, " "), "--listen") {
+		args = append(args, "--listen=127.0.0.1:0")
+	}
+	args = append(append(args, "--forward="+forward), flags...)
+	return listens(t, engine, startProcess(t, path, args, append(engineOpts, opts...)...))
+}
+
+// launchPlain is launch of the binary without the race detector, for tests that measure memory or CPU.
+func launchPlain(t testing.TB, engine, forward string, flags []string, opts ...option) *proxy {
+	t.Helper()
+	if engine == relay {
+		return launch(t, engine, forward, flags, opts...)
+	}
+	args := append([]string{"--engine=" + engine, "--listen=127.0.0.1:0", "--forward=" + forward}, flags...)
+	return listens(t, engine, startProcess(t, filepath.Join(binDir, "fooproxy-plain"), args, opts...))
+}
+
+// listens waits until the child says where it listens.
+func listens(t testing.TB, engine string, child *process) *proxy {
+	t.Helper()
+	p := &proxy{process: child, engine: engine}
+	eventually(t, "the child listens", func() bool {
+		if m := listening.FindStringSubmatch(p.errors()); m != nil {
+			p.addr = strings.Trim(m[1], `"`)
+			return true
+		}
+		if p.exited() {
+			t.Fatalf("the child ended with code %d:\n%s", p.cmd.ProcessState.ExitCode(), p.errors())
+		}
+		return false
+	})
+	p.stats()
+	p.fds, p.fdList = p.descriptors()
+	p.thr = p.status("Threads")
+	return p
+}
+
+// check is the end of every test that ran well: everything is back, and the child ends as it should.
+func (p *proxy) check() {
+	if p.t.Failed() || p.exited() {
+		p.verdict()
+		return
+	}
+	p.idle()
+	p.stop()
+}
+
+// idle waits until the child holds nothing any more: connections, bytes, descriptors, threads.
+func (p *proxy) idle() {
+	p.t.Helper()
+	var s stats
+	var fds int
+	var list string
+	if !holds(func() bool {
+		s = p.stats()
+		fds, list = p.descriptors()
+		return s["connections"] == 0 && s["buffered"] == 0 && fds == p.fds
+	}) {
+		p.t.Errorf("not back at the base line: connections %v, buffered %v, descriptors %d (were %d)\nwas:%s\nis: %s",
+			s["connections"], s["buffered"], fds, p.fds, p.fdList, list)
+	}
+	// The Go runtime keeps threads it once needed for a blocking call; a leak is one per connection.
+	if n := p.status("Threads"); n > p.thr+8 {
+		p.t.Errorf("%d threads, %d at the start", n, p.thr)
+	}
+}
+
+// stop ends the child by SIGTERM, with exit code 0.
+func (p *proxy) stop() {
+	p.t.Helper()
+	p.signal(syscall.SIGTERM)
+	if code := p.exit(); code != 0 {
+		p.t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
+	p.verdict()
+}
+
+// verdict looks for what a child must never write, and shows the end of what it wrote if the test failed.
+func (p *proxy) verdict() {
+	p.t.Helper()
+	text := p.errors()
+	if at := fatal.FindStringIndex(text); at != nil {
+		p.t.Errorf("standard error:\n%s", text[at[0]:min(len(text), at[0]+4000)])
+	} else if p.t.Failed() {
+		p.t.Logf("standard error ends:\n%s", text[max(0, len(text)-2000):])
+	}
+}
+
+// dial connects a client.
+func (p *proxy) dial() *peer {
+	p.t.Helper()
+	return dial(p.t, p.addr, 0)
+}
+
+// pair is a new client and the connection to u that the proxy made for it. No other may be on its way.
+func (p *proxy) pair(u *upstream) (client, server *peer) {
+	p.t.Helper()
+	return p.dial(), u.accept()
+}
+
+// stats is one answer to SIGUSR1 by name.
+type stats map[string]float64
+
+// firstEight are the names that begin every answer, in this order.
+var firstEight = []string{
+	"msg_total", "msg_req", "msg_ack", "msg_nak",
+	"request_rate_1s", "request_rate_10s", "response_rate_1s", "response_rate_10s",
+}
+
+// stats asks with SIGUSR1 and reads the answer, which is one write.
+func (p *proxy) stats() stats {
+	p.t.Helper()
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	p.signal(syscall.SIGUSR1)
+	select {
+	case b, more := <-p.packets:
+		if !more {
+			p.t.Fatal("standard output ended instead of an answer to SIGUSR1")
+		}
+		return parseStats(p.t, string(b))
+	case <-time.After(limit):
+		p.t.Fatal("no answer to SIGUSR1")
+	}
+	return nil
+}
+
+var statLine = regexp.MustCompile(`^([a-z][a-z0-9_]*) (\S+)$`)
+
+// parseStats reads one whole answer: the eight first, then any others, a name and a value on each line.
+func parseStats(t testing.TB, text string) stats {
+	t.Helper()
+	s := stats{}
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i, line := range lines {
+		m := statLine.FindStringSubmatch(line)
+		if m == nil || i < len(firstEight) && m[1] != firstEight[i] {
+			t.Fatalf("line %d of the statistics is %q:\n%s", i+1, line, text)
+		}
+		s[m[1]], _ = strconv.ParseFloat(m[2], 64) // a name such as the engine's reads as 0
+	}
+	if len(lines) < len(firstEight) || !strings.HasSuffix(text, "\n") {
+		t.Fatalf("the statistics are cut short:\n%s", text)
+	}
+	if s["msg_total"] != s["msg_req"]+s["msg_ack"]+s["msg_nak"] {
+		t.Errorf("msg_total is not the sum of its parts:\n%s", text)
+	}
+	return s
+}
+
+// count wants these values, at once: what has reached a peer has been counted.
+func (p *proxy) counts(want stats) {
+	p.t.Helper()
+	got := p.stats()
+	for name, w := range want {
+		if g, known := got[name]; !known || g != w {
+			p.t.Errorf("%s is %v, want %v", name, g, w)
+		}
+	}
+	if p.t.Failed() {
+		p.t.FailNow()
+	}
+}
+
+// reaches waits for these values: how a connection ended is counted after its peers have seen it.
+func (p *proxy) reaches(want stats) {
+	p.t.Helper()
+	var got stats
+	if !holds(func() bool {
+		got = p.stats()
+		for name, w := range want {
+			if g, known := got[name]; !known || g != w {
+				return false
+			}
+		}
+		return true
+	}) {
+		for name, w := range want {
+			if g, known := got[name]; !known || g != w {
+				p.t.Errorf("%s is %v (known: %v), want %v", name, g, known, w)
+			}
+		}
+		p.t.FailNow()
+	}
+}

@@ -1,0 +1,179 @@
+package e2e
+
+import (
+	"io"
+	"sync/atomic"
+	"testing"
+)
+
+// counted is a reader that tells how much has been read: for a sender, how far it has come.
+type counted struct {
+	io.Reader
+	n atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p[:min(len(p), 64<<10)]) // a step is what one write hands to the kernel
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// pour sends the stream until it is stuck against a reader that does not read. It returns how to wait for its end.
+func pour(t testing.TB, from *peer, m *messages) (finished func() error) {
+	t.Helper()
+	total := int64(m.n) * int64(m.size)
+	source := &counted{Reader: m}
+	result := make(chan error, 1)
+	go func() {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := source.Read(buf)
+			if err != nil {
+				result <- nil
+				return
+			}
+			if _, err := from.Write(buf[:n]); err != nil { // no deadline: it is meant to wait
+				result <- err
+				return
+			}
+		}
+	}()
+	if n := steady(t, "the sender", source.n.Load); n >= total {
+		t.Fatalf("%d of %d bytes were taken for a reader that does not read", n, total)
+	}
+	return func() error { return <-result }
+}
+
+const (
+	stallCount  = 1000
+	stallSize   = 64 << 10 // 64 MiB in each direction: the kernel's own buffers hold up to 36
+	stallGrowth = 8 << 20  // of resident memory, for one connection stalled both ways
+)
+
+// A client, a server, or both stop reading: the other side is paused and memory stays bounded; once they read again every
+// byte arrives.
+func TestStall(t *testing.T) {
+	for _, row := range []struct {
+		name           string
+		client, server bool // who stops reading
+	}{{"client", true, false}, {"server", false, true}, {"both", true, true}} {
+		t.Run(row.name, func(t *testing.T) {
+			eachEngineAlone(t, func(t *testing.T, engine string) { stall(t, engine, row.client, row.server) })
+		})
+	}
+}
+
+func stall(t *testing.T, engine string, client, server bool) {
+	u := newUpstream(t)
+	p := launchPlain(t, engine, u.addr, nil)
+	t.Cleanup(p.check)
+	k := dial(t, p.addr, 0) // the canary's, kept off the upstream's script
+	go echo(u.accept())
+	can := singOn(t, k)
+	c := dial(t, p.addr, 4096)
+	s := u.accept()
+	ok(t, c.send([]byte("REQ 0\n")))
+	ok(t, s.expectText("REQ 0\n"))
+	base := p.rss()
+	var ends []func() error
+	if client {
+		ends = append(ends, pour(t, s, acks(1, stallCount, stallSize)), func() error { return c.expect(acks(1, stallCount, stallSize)) })
+	}
+	if server {
+		ends = append(ends, pour(t, c, requests(1, stallCount, stallSize)), func() error { return s.expect(requests(1, stallCount, stallSize)) })
+	}
+	can.live()
+	if grown := p.rss() - base; grown > stallGrowth {
+		t.Errorf("resident memory grew by %d bytes", grown)
+	}
+	ok(t, together(ends...))
+	can.check()
+	finish(t, c, s)
+}
+
+// A thousand clients stop reading at once while their servers have more for them than all buffers take.
+func TestThousandStalledClients(t *testing.T) {
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := launchPlain(t, engine, u.addr, nil)
+		t.Cleanup(p.check)
+		k := dial(t, p.addr, 0)
+		go echo(u.accept())
+		can := singOn(t, k)
+		const n, each, size = 1000, 12, 64 << 10
+		clients, servers := make([]*peer, n), make([]*peer, n)
+		for i := range n {
+			clients[i] = dial(t, p.addr, 4096)
+			servers[i] = u.accept()
+		}
+		base := p.rss()
+		var sent atomic.Int64
+		poured := make(chan error, 1)
+		go func() {
+			poured <- forAll(n, func(i int) error {
+				m := &counted{Reader: acks(i, each, size)}
+				buf := make([]byte, 16<<10)
+				for {
+					n, err := m.Read(buf)
+					if err != nil {
+						return nil
+					}
+					if _, err := servers[i].Write(buf[:n]); err != nil {
+						return err
+					}
+					sent.Add(int64(n))
+				}
+			})
+		}()
+		if stuck := steady(t, "the servers", sent.Load); stuck >= n*each*size {
+			t.Fatal("all was taken for readers that do not read")
+		}
+		if grown := p.rss() - base; grown > 128<<20 {
+			t.Errorf("resident memory grew by %d MiB", grown>>20)
+		}
+		can.live()
+		ok(t, forAll(n, func(i int) error { return clients[i].expect(acks(i, each, size)) }))
+		ok(t, <-poured)
+		can.check()
+		p.reaches(stats{"buffered": 0})
+		for i := range n {
+			clients[i].Close()
+			servers[i].Close()
+		}
+	})
+}
+
+// A stalled connection that ends, by FIN or RST, from either side, leaves nothing behind.
+func TestStalledThenEnds(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		for _, row := range []struct {
+			name string
+			end  func(c, s *peer) error
+		}{
+			{"client RST", func(c, _ *peer) error { return c.reset() }},
+			{"client close", func(c, _ *peer) error { return c.Close() }},
+			{"server RST", func(c, s *peer) error {
+				if err := s.reset(); err != nil {
+					return err
+				}
+				_, _, err := c.rest() // the client reads what there is, and then the end
+				return err
+			}},
+		} {
+			c := dial(t, p.addr, 4096)
+			s := u.accept()
+			ok(t, c.send([]byte("REQ 0\n")))
+			ok(t, s.expectText("REQ 0\n"))
+			finished := pour(t, s, acks(1, stallCount, stallSize))
+			ok(t, row.end(c, s))
+			if finished() == nil {
+				t.Fatalf("%s: everything was sent", row.name)
+			}
+			c.Close()
+			s.Close()
+			p.reaches(stats{"connections": 0, "buffered": 0})
+		}
+	})
+}

@@ -1,0 +1,107 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// upstream is the server side of the proxy, played by the test: it accepts, the test decides what each connection does.
+type upstream struct {
+	t    testing.TB
+	addr string
+	l    net.Listener
+	n    atomic.Int64
+}
+
+func newUpstream(t testing.TB) *upstream {
+	t.Helper()
+	return listenUpstream(t, "127.0.0.1:0")
+}
+
+func listenUpstream(t testing.TB, addr string) *upstream {
+	t.Helper()
+	network, address := split(addr)
+	l, err := net.Listen(network, address)
+	ok(t, err)
+	t.Cleanup(func() { l.Close() })
+	u := &upstream{t: t, addr: l.Addr().String(), l: l}
+	if network == "unix" {
+		u.addr = addr
+	}
+	return u
+}
+
+// accept waits for the proxy's next connection.
+func (u *upstream) accept() *peer {
+	u.t.Helper()
+	p, err := u.acceptErr()
+	ok(u.t, err)
+	return p
+}
+
+func (u *upstream) acceptErr() (*peer, error) {
+	_ = u.l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(limit))
+	c, err := u.l.Accept()
+	if err != nil {
+		return nil, fmt.Errorf("no connection from the proxy: %w", err)
+	}
+	return newPeer(u.t, c, fmt.Sprintf("server %d", u.n.Add(1))), nil
+}
+
+// serve gives every further connection to handler, each in a goroutine of its own, until the test ends.
+func (u *upstream) serve(handler func(*peer)) {
+	go func() {
+		_ = u.l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Time{})
+		for {
+			c, err := u.l.Accept()
+			if err != nil {
+				return
+			}
+			go handler(newPeer(u.t, c, fmt.Sprintf("server %d", u.n.Add(1))))
+		}
+	}()
+}
+
+// echo answers each request with an ACK that bears the rest of its line, in batches, to the end of the stream.
+func echo(s *peer) {
+	defer s.Close()
+	_ = s.SetDeadline(time.Time{})
+	buf, held := make([]byte, 256<<10), 0
+	for {
+		n, err := s.Read(buf[held:])
+		if n == 0 && err != nil {
+			return
+		}
+		held += n
+		whole := bytes.LastIndexByte(buf[:held], '\n') + 1
+		for at := 0; at < whole; {
+			next := at + bytes.IndexByte(buf[at:], '\n') + 1
+			copy(buf[at:next-1], "ACK")
+			at = next
+		}
+		if _, err := s.Write(buf[:whole]); err != nil {
+			return
+		}
+		held = copy(buf, buf[whole:held])
+		if held == len(buf) {
+			buf = append(buf, make([]byte, len(buf))...)
+		}
+	}
+}
+
+// unixPath is a short path for a unix socket: sun_path holds 108 bytes.
+func unixPath(t testing.TB, name string) string {
+	return filepath.Join(shortTemp(t), name)
+}
+
+// answersTo is what echo answers to these requests.
+func answersTo(requests []byte) *bytes.Reader {
+	b := bytes.ReplaceAll(requests, []byte("\nREQ"), []byte("\nACK"))
+	copy(b, "ACK")
+	return bytes.NewReader(b)
+}
