@@ -1,0 +1,199 @@
+package ring
+
+import (
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// BufRing is a ring of provided buffers: the kernel takes the next one when data has come, so that idle connections hold
+// none. See io_uring_setup_buf_ring(3), Linux 5.19; incremental consumption 6.12. All buffers have one size and lie side by
+// side; buffer i is mem[i*size : (i+1)*size].
+//
+// Who owns a buffer: Add prepares its return, Publish gives it to the kernel, a completion that carries it gives it to us.
+//
+// The ring has twice as many places as there are buffers. A place is written anew only after that many returns, so its
+// note of which buffer lay there holds even when completions are handled out of order within a batch, which kernels
+// before 6.17 can cause by themselves.
+//
+// Invariant: each buffer is either ours (owned[id] false) or in the ring at place[id], order[place[id]] = id.
+type BufRing struct {
+	ring    *Ring
+	entries []bufEntry // the kernel's view; entry 0 holds the tail
+	word    *uint32    // id and tail of entry 0
+	mask    uint16
+	tail    uint16
+	group   uint16
+	inc     bool
+	dirty   bool
+	size    uint32
+	kernel  int // buffers the kernel has, as far as completions tell
+
+	mem   []byte
+	order []uint16 // by place: the buffer there
+	place []uint16 // by buffer: its place, while it is in the ring
+	owned []bool   // by buffer: the kernel has it, or will at the next Publish
+	used  []uint32 // by buffer, incremental only: bytes of it already received into
+
+	raw []byte
+}
+
+// BufRingMax is the largest number of buffers a ring can have.
+const BufRingMax = 1 << 14
+
+// NewBufRing registers an empty ring under a group number, for buffers of the given size in mem, which must lie outside
+// the Go heap and outlive the ring. Then Add each buffer, and Publish.
+func (r *Ring) NewBufRing(group uint16, mem []byte, size int, incremental bool) (*BufRing, error) {
+	count := 0
+	if size > 0 {
+		count = len(mem) / size
+	}
+	if count < 1 || count > BufRingMax || len(mem)%size != 0 {
+		return nil, fmt.Errorf("buffer ring: %d bytes do not make 1 to %d buffers of %d bytes", len(mem), BufRingMax, size)
+	}
+	places := 1 << bits.Len(uint(2*count-1))
+	raw, err := mapMemory(-1, 0, places*int(unsafe.Sizeof(bufEntry{})), unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, err
+	}
+	b := &BufRing{
+		ring: r, raw: raw, entries: unsafe.Slice((*bufEntry)(at(raw, 0)), places), word: word(raw, 12),
+		mask: uint16(places - 1), group: group, inc: incremental, size: uint32(size), mem: mem,
+		order: make([]uint16, places), place: make([]uint16, count), owned: make([]bool, count), used: make([]uint32, count),
+	}
+	reg := bufReg{addr: addrOf(&b.entries[0]), entries: uint32(places), group: group}
+	if incremental {
+		reg.flags = bufRingInc
+	}
+	if _, errno := r.register(registerBufRing, unsafe.Pointer(&reg), 1); errno != 0 {
+		_ = unmapMemory(raw)
+		return nil, fmt.Errorf("registering a buffer ring: %w", registerError(errno))
+	}
+	return b, nil
+}
+
+// Group is the number to give to PrepRecv.
+func (b *BufRing) Group() uint16 { return b.group }
+
+// Count is the number of buffers, Size the bytes of each.
+func (b *BufRing) Count() int { return len(b.place) }
+
+// Size is the bytes of each buffer.
+func (b *BufRing) Size() int { return int(b.size) }
+
+// InKernel is the number of buffers given to the kernel and not yet seen in a completion. At 0 receives end with -ENOBUFS.
+func (b *BufRing) InKernel() int { return b.kernel }
+
+// Buffer is the memory of a buffer.
+func (b *BufRing) Buffer(id uint16) []byte {
+	start := int(id) * int(b.size)
+	return b.mem[start : start+int(b.size) : start+int(b.size)]
+}
+
+// Add puts a buffer that is ours into the ring; the kernel sees it after Publish. It panics on a buffer that the kernel
+// has: two connections would receive into the same bytes.
+func (b *BufRing) Add(id uint16) {
+	if b.owned[id] {
+		panic(fmt.Sprintf("ring: buffer %d of group %d returned twice", id, b.group))
+	}
+	p := b.tail & b.mask
+	e := &b.entries[p]
+	e.addr, e.len, e.id = addrOf(&b.mem[int(id)*int(b.size)]), b.size, id
+	b.order[p], b.place[id], b.owned[id], b.used[id] = id, p, true, 0
+	b.tail++
+	b.kernel++
+	b.dirty = true
+}
+
+// Publish gives the buffers added since the last call to the kernel, with one store; call it once per turn, after all
+// completions of the turn.
+func (b *BufRing) Publish() {
+	if !b.dirty {
+		return
+	}
+	b.dirty = false
+	// The tail is 16 bits wide and Go has no atomic store of that width. The other half of its word is entry 0's buffer id,
+	// which only we write, so storing both together changes nothing but the tail.
+	atomic.StoreUint32(b.word, uint32(b.entries[0].id)|uint32(b.tail)<<16)
+}
+
+// KernelHead asks the kernel for the number of buffers it has used up, modulo 2¹⁶ (6.8). For tests.
+func (b *BufRing) KernelHead() (uint16, error) {
+	s := bufStatus{group: uint32(b.group)}
+	if _, errno := b.ring.register(registerBufRingState, unsafe.Pointer(&s), 1); errno != 0 {
+		return 0, registerError(errno)
+	}
+	return uint16(s.head), nil
+}
+
+// Close unregisters the ring; no receive may use the group any more.
+func (b *BufRing) Close() error {
+	reg := bufReg{group: b.group}
+	if _, errno := b.ring.register(unregisterBufRing, unsafe.Pointer(&reg), 1); errno != 0 {
+		return fmt.Errorf("unregistering a buffer ring: %w", registerError(errno))
+	}
+	return unmapMemory(b.raw)
+}
+
+// Segments are the pieces of buffers that one receive completion carries, in the order of the bytes.
+//
+//	for s := br.Segments(c); s.Next(); {
+//		use(s.Data, s.ID)
+//	}
+type Segments struct {
+	Data []byte // what was received into this buffer; empty if the completion carries a buffer but no bytes
+	ID   uint16
+	Ours bool // the buffer is ours now; false: incremental, the kernel goes on receiving into the rest of it
+
+	b     *BufRing
+	left  uint32
+	place uint16
+	more  bool // FlagBufMore
+	any   bool // the first buffer is still to come
+}
+
+// Segments reads completion c, which need not carry a buffer. Every completion of a receive must be read this way exactly
+// once, also one of a connection that is gone: this is what takes the buffers from the kernel.
+func (b *BufRing) Segments(c *CQE) Segments {
+	id, any := c.Buffer()
+	if !any {
+		return Segments{}
+	}
+	if int(id) >= len(b.place) {
+		panic(fmt.Sprintf("ring: completion with buffer %d of group %d, which has %d", id, b.group, len(b.place)))
+	}
+	return Segments{b: b, left: uint32(max(c.Res, 0)), place: b.place[id], more: c.Flags&FlagBufMore != 0, any: true}
+}
+
+// Next goes to the next piece; false when there is none.
+func (s *Segments) Next() bool {
+	if !s.any && s.left == 0 {
+		return false
+	}
+	s.any = false
+	b := s.b
+	id := b.order[s.place]
+	if !b.owned[id] {
+		panic(fmt.Sprintf("ring: completion with buffer %d of group %d, which the kernel does not have", id, b.group))
+	}
+	start := uint32(0)
+	if b.inc {
+		start = b.used[id]
+	}
+	n := min(s.left, b.size-start)
+	from := int(id)*int(b.size) + int(start)
+	s.ID, s.Data = id, b.mem[from:from+int(n):from+int(n)]
+	s.left -= n
+	s.place = (s.place + 1) & b.mask
+	s.Ours = !b.inc || s.left > 0 || !s.more
+	if s.Ours {
+		b.owned[id] = false
+		b.kernel--
+	} else {
+		b.used[id] = start + n
+	}
+	return true
+}

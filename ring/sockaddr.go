@@ -1,0 +1,34 @@
+package ring
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sockaddr is an internet address as the kernel reads it, for PrepConnect. It must lie outside the Go heap.
+type Sockaddr struct {
+	raw  [unix.SizeofSockaddrInet6]byte
+	size uint32
+}
+
+// NewSockaddr puts addr into the arena. The zone must be a number of an interface, or empty; zone is that number.
+func NewSockaddr(a *Arena, addr netip.AddrPort, zone uint32) *Sockaddr {
+	s := Alloc[Sockaddr](a)
+	ip := addr.Addr().Unmap()
+	binary.BigEndian.PutUint16(s.raw[2:], addr.Port())
+	if ip.Is4() {
+		b := ip.As4()
+		binary.NativeEndian.PutUint16(s.raw[:], unix.AF_INET)
+		copy(s.raw[4:], b[:])
+		s.size = unix.SizeofSockaddrInet4
+		return s
+	}
+	b := ip.As16()
+	binary.NativeEndian.PutUint16(s.raw[:], unix.AF_INET6)
+	copy(s.raw[8:], b[:])
+	binary.NativeEndian.PutUint32(s.raw[24:], zone)
+	s.size = unix.SizeofSockaddrInet6
+	return s
+}
