@@ -1,0 +1,4 @@
+package codec
+
+// available lists the implementations that can run here, fastest first.
+func available() []kernelID { return []kernelID{portable} }
