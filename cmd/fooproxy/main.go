@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"fooproxy/proxy"
+)
+
+// The process's exit codes.
+const (
+	exitClean  = 0
+	exitBroken = 1
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, newService))
+}
+
+// run is the whole process. start opens the listeners and must not return before clients can connect.
+func run(args []string, stdout, stderr io.Writer, start func(proxy.Config) (service, error)) int {
+	options, err := parseOptions(args)
+	if err == nil && options.version {
+		printVersion(stdout)
+		return exitClean
+	}
+	if errors.Is(err, flag.ErrHelp) {
+		printHelp(stdout)
+		return exitClean
+	}
+	if err == nil {
+		err = options.run(stdout, stderr, start)
+	}
+	return report(stderr, err)
+}
+
+// run does what the options ask for, which are right in themselves.
+func (o *options) run(stdout, stderr io.Writer, start func(proxy.Config) (service, error)) error {
+	// From here on no signal can end the process by surprise: listeners open later than this.
+	signals := catchSignals()
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	for _, name := range o.unknownEnv(os.Environ()) {
+		log.Warn("environment variable is no setting, ignored", "name", name)
+	}
+	if err := o.resolve(context.Background()); err != nil {
+		return err
+	}
+	if err := o.limit(log); err != nil {
+		return err
+	}
+	o.warnBacklog(log)
+	if o.checkOnly {
+		if err := o.checkFiles(); err != nil {
+			return err
+		}
+		o.printCheck(stdout)
+		return nil
+	}
+	if o.pprof != "" {
+		server, err := servePprof(o.pprof, log)
+		if err != nil {
+			return err
+		}
+		defer server.Close()
+	}
+	o.cfg.Logger = log
+	service, err := start(o.cfg)
+	if err != nil {
+		return err
+	}
+	p := &process{service: service, options: o, signals: signals, stdout: stdout, log: log}
+	return p.run()
+}
+
+// report writes what is wrong, one line each, and returns the exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitClean
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(stderr, "fooproxy: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+	if usage := (*usageError)(nil); errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitBroken
+}

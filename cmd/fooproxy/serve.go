@@ -1,0 +1,159 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	// stopLimit is how long the loops may take to end once told to stop at once.
+	stopLimit = 10 * time.Second
+	// printLimit is how long the end waits for a reader of standard output to take statistics already asked for.
+	printLimit = time.Second
+)
+
+// A service is the running proxy as the process sees it; *proxy.Proxy in life, a fake in tests.
+type service interface {
+	Start()
+	Drain()
+	Stop()
+	Done() <-chan struct{}
+	Err() error
+	AppendStats(dst []byte) []byte
+	Reopen() error
+	Info() info
+}
+
+// info is what a service tells about itself once it listens.
+type info struct {
+	Engine   string
+	Fallback string // why io_uring is not used, or ""
+	Loops    int
+	Listen   string // with the real port
+	Start    time.Time
+}
+
+// A process runs one service from its start to its end.
+type process struct {
+	service service
+	options *options
+	signals *signals
+	stdout  io.Writer
+	log     *slog.Logger
+}
+
+// run serves until the service has ended and returns why it broke, or nil after a clean stop. Statistics and the request
+// log have goroutines of their own: a full pipe behind standard output must not keep TERM from being heard.
+func (p *process) run() error {
+	p.service.Start()
+	if err := p.announce(); err != nil {
+		p.service.Stop()
+		return errors.Join(err, p.await(nil))
+	}
+	ended := make(chan struct{})
+	printed := make(chan struct{})
+	var reopening sync.WaitGroup
+	go func() {
+		defer close(printed)
+		each(p.signals.stats, ended, p.printStats)
+	}()
+	reopening.Go(func() { each(p.signals.log, ended, p.reopen) })
+
+	err := p.await(p.signals.stop)
+	close(ended)
+	select {
+	case <-printed:
+	case <-time.After(printLimit):
+		p.log.Warn("nobody reads standard output, statistics asked for are lost")
+	}
+	removePidfile(p.options.pidfile)
+	if err == nil {
+		p.log.Info("stopped", "uptime", time.Since(p.service.Info().Start).Round(time.Millisecond).String())
+	}
+	return err
+}
+
+// each calls handle for every signal until ended is closed, and then once more if one has come before.
+func each(from <-chan os.Signal, ended <-chan struct{}, handle func()) {
+	for {
+		select {
+		case <-from:
+			handle()
+		case <-ended:
+			select {
+			case <-from:
+				handle()
+			default:
+			}
+			return
+		}
+	}
+}
+
+// announce writes the pid file and the line that says the proxy is ready.
+func (p *process) announce() error {
+	if err := writePidfile(p.options.pidfile); err != nil {
+		return err
+	}
+	in := p.service.Info()
+	if in.Fallback != "" {
+		p.log.Warn("io_uring is not used", "why", in.Fallback)
+	}
+	p.log.Info("listening",
+		"addr", in.Listen, "forward", p.options.cfg.Forward, "engine", in.Engine,
+		"loops", in.Loops, "maxconn", p.options.cfg.MaxConn)
+	return nil
+}
+
+// await returns when the service has ended: by itself, or drained after the first signal, or stopped after the second one
+// or when the drain time-out is over.
+func (p *process) await(stop <-chan os.Signal) error {
+	var deadline, giveUp <-chan time.Time
+	draining := stop == nil
+	if draining {
+		giveUp = time.After(stopLimit)
+	}
+	for {
+		select {
+		case <-p.service.Done():
+			return p.service.Err()
+		case sig := <-stop:
+			if !draining {
+				draining = true
+				p.log.Info("draining, a second signal stops at once", "signal", sig.String(), "timeout", p.options.drainTimeout.String())
+				p.service.Drain()
+				if p.options.drainTimeout > 0 {
+					deadline = time.After(p.options.drainTimeout)
+				}
+				continue
+			}
+			p.log.Info("stopping at once", "signal", sig.String())
+		case <-deadline:
+			p.log.Warn("drain time-out is over, open connections are closed", "timeout", p.options.drainTimeout.String())
+		case <-giveUp:
+			return fmt.Errorf("the event loops did not end within %v of the order to stop", stopLimit)
+		}
+		p.service.Stop()
+		stop, deadline, giveUp = nil, nil, time.After(stopLimit)
+	}
+}
+
+func (p *process) printStats() {
+	in := p.service.Info()
+	text := appendProcess(p.service.AppendStats(nil), in, p.options.cfg.MaxConn)
+	// A reader that has gone away is no reason to end.
+	_, _ = p.stdout.Write(text)
+}
+
+func (p *process) reopen() {
+	if err := p.service.Reopen(); err != nil {
+		p.log.Error("the request log could not be reopened", "err", err)
+		return
+	}
+	p.log.Info("request log reopened", "path", p.options.cfg.Log)
+}

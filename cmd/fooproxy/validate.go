@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// validate finds what single values cannot show: settings that contradict each other. It also turns --port into the
+// address to listen on. Each line says which setting, what is wrong and what to do.
+func (o *options) validate() (lines []string) {
+	port, listen := o.setting("port").from, o.setting("listen").from
+	switch {
+	case listen.rank == fromDefault || port.rank > listen.rank:
+		o.cfg.Listen = ":" + strconv.Itoa(o.port)
+		o.setting("listen").from = port
+	case port.rank == listen.rank:
+		lines = append(lines, fmt.Sprintf("%s and %s both say where to listen; leave one of them", port.where, listen.where))
+	}
+	if o.pprof != "" && !isLoopback(o.pprof) {
+		lines = append(lines, fmt.Sprintf(
+			"%s %s: profiles show the inside of the process and are served on loopback only; give 127.0.0.1:PORT or a port",
+			o.where("pprof"), quote(o.pprof),
+		))
+	}
+	return lines
+}
+
+// isLoopback tells whether only this host can reach a host:port.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// checkLoop reports a proxy whose server is the proxy itself: every connection would come back until descriptors run out.
+// The addresses are resolved ones, local holds this host's own.
+func (o *options) checkLoop(listen, forward string, local []netip.Addr) error {
+	if !sameEndpoint(listen, forward, local) {
+		return nil
+	}
+	return usagef("%s %s: is where fooproxy itself listens; give the server's address", o.where("forward"), quote(o.cfg.Forward))
+}
+
+func sameEndpoint(listen, forward string, local []netip.Addr) bool {
+	if strings.HasPrefix(listen, unixPrefix) || strings.HasPrefix(forward, unixPrefix) {
+		return listen == forward
+	}
+	to, err := netip.ParseAddrPort(forward)
+	if err != nil {
+		return false
+	}
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || port != strconv.Itoa(int(to.Port())) {
+		return false
+	}
+	at, err := netip.ParseAddr(host)
+	if host != "" && err != nil {
+		return false
+	}
+	target := to.Addr().Unmap()
+	if host != "" && !at.IsUnspecified() {
+		return at.Unmap() == target
+	}
+	if target.IsLoopback() || target.IsUnspecified() {
+		return true
+	}
+	for _, own := range local {
+		if own.Unmap() == target {
+			return true
+		}
+	}
+	return false
+}
