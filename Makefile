@@ -1,0 +1,66 @@
+# Everything a developer runs. Plain "go build ./..." and "go test ./..." work as well and need nothing from here.
+
+GO       ?= go
+BIN      := bin
+COMMANDS := fooproxy fooserver fooclient foobench
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
+
+# go test flags for every test run, e.g. TESTFLAGS=-count=1 against cached results.
+TESTFLAGS ?=
+# How long each fuzz target runs.
+FUZZTIME  ?= 10s
+# What "make profile" looks at.
+ENGINE    ?= auto
+WORKLOAD  ?= pingpong
+# Packages without real sockets under load or kernel rings, where the race detector sees all there is to see.
+RACE      := ./codec/... ./stats/... ./accesslog/... ./proxy/... ./cmd/...
+
+.DEFAULT_GOAL := build
+.PHONY: build test race lint fuzz bench bench-full profile run clean help
+
+build: ## build the commands into bin/
+	$(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/ $(COMMANDS:%=./cmd/%)
+
+# giouring is the oracle of package ring; no Go since 1.23 links it unless the linker's check is off.
+test: ## run every test that is done in minutes: vet, all packages, races, kernels without assembly, the ring's oracle
+	$(GO) vet ./...
+	$(GO) test $(TESTFLAGS) ./...
+	$(GO) test $(TESTFLAGS) -race -short $(RACE)
+	$(GO) test $(TESTFLAGS) -tags noasm ./codec/...
+	$(GO) test $(TESTFLAGS) -tags giouring -ldflags=-checklinkname=0 ./ring/...
+
+race: ## run all tests under the race detector (needs a C compiler)
+	$(GO) test $(TESTFLAGS) -race ./...
+
+lint: ## run go vet, staticcheck and gofumpt, at the versions pinned in go.mod
+	$(GO) vet ./...
+	$(GO) vet -tags giouring ./ring/...
+	$(GO) tool staticcheck ./...
+	@unformatted="$$($(GO) tool gofumpt -l .)"; test -z "$$unformatted" || \
+		{ echo "gofumpt would change these files (go tool gofumpt -w FILE):"; echo "$$unformatted"; exit 1; }
+
+fuzz: ## run each fuzz target for FUZZTIME (default 10s)
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+bench: build ## compare fooproxy with HAProxy and nginx where they are installed
+	$(BIN)/foobench compare
+
+bench-full: build ## the same with every workload
+	$(BIN)/foobench compare --full
+
+profile: build ## profile one ENGINE under one WORKLOAD
+	$(BIN)/foobench profile --engine $(ENGINE) --workload $(WORKLOAD)
+
+run: build ## start server and proxy, and talk to them
+	scripts/run.sh $(BIN)
+
+clean: ## remove what was built
+	rm -rf $(BIN)
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
