@@ -40,11 +40,10 @@ lint: ## run go vet, staticcheck and gofumpt, at the versions pinned in go.mod
 		{ echo "gofumpt would change these files (go tool gofumpt -w FILE):"; echo "$$unformatted"; exit 1; }
 
 fuzz: ## run each fuzz target for FUZZTIME (default 10s)
-	@for package in $$($(GO) list ./...); do \
-		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
-			echo "== $$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
-		done; \
+	@grep -rn --include='*_test.go' '^func Fuzz' . | sed -E 's|^(.*)/[^/]*:[0-9]+:func (Fuzz[A-Za-z0-9_]*).*|\1 \2|' | \
+	while read -r package target; do \
+		echo "== $$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package </dev/null || exit 1; \
 	done
 
 bench: build ## compare fooproxy with HAProxy and nginx where they are installed

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 
 	"golang.org/x/sys/unix"
+
+	"fooproxy/codec"
 )
 
 // version is set by the Makefile; a plain go build leaves it empty, and the toolchain's own stamp stands in.
@@ -31,5 +33,5 @@ func printVersion(w io.Writer) {
 		kernel = string(release)
 	}
 	fmt.Fprintf(w, "fooproxy %s\n%s %s/%s\nkernel %s\ncodec %s\n",
-		versionName(), runtime.Version(), runtime.GOOS, runtime.GOARCH, kernel, codecKernel())
+		versionName(), runtime.Version(), runtime.GOOS, runtime.GOARCH, kernel, codec.Kernel())
 }

@@ -9,5 +9,3 @@ import (
 func newService(proxy.Config) (service, error) {
 	return nil, errors.New("package proxy is not there yet")
 }
-
-func codecKernel() string { return "portable" }
