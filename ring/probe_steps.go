@@ -1,0 +1,289 @@
+package ring
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func trySetup(l *lab) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	return l.nop()
+}
+
+func tryFastPoll(l *lab) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	if l.r.features&featFastPoll == 0 {
+		return errors.New("the kernel does not announce IORING_FEAT_FAST_POLL")
+	}
+	return nil
+}
+
+func trySubmitAll(l *lab) error { return l.openFlags(SetupSubmitAll) }
+
+func tryCoopTaskrun(l *lab) error { return l.openFlags(SetupCoopTaskrun | SetupTaskrunFlag) }
+
+func trySingleIssuer(l *lab) error { return l.openFlags(SetupSingleIssuer) }
+
+func tryDeferTaskrun(l *lab) error {
+	return l.openFlags(SetupSingleIssuer | SetupDeferTaskrun | SetupTaskrunFlag)
+}
+
+func tryPoll(l *lab) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	w, err := NewWaker()
+	if err != nil {
+		return err
+	}
+	l.keep(w.fd)
+	w.Arm(l.r, 1)
+	for range 2 {
+		w.Wake()
+		if err := l.expect(1, unix.POLLIN); err != nil {
+			return err
+		}
+		w.Drain()
+	}
+	return nil
+}
+
+func tryTimeout(l *lab) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	l.r.PrepTimeout(time.Microsecond, 0, 0, 1)
+	return l.expect(1, -int32(unix.ETIME))
+}
+
+// armPoll leaves a poll in flight that does not complete by itself.
+func (l *lab) armPoll(userData uint64) (fd int, err error) {
+	if err := l.open(); err != nil {
+		return -1, err
+	}
+	if fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		return -1, err
+	}
+	l.r.PrepPollAdd(l.keep(fd), unix.POLLIN, userData)
+	if errno := l.r.Submit(); errno != 0 {
+		return -1, errno
+	}
+	return fd, nil
+}
+
+// bothOf takes two completions in any order: the cancelled poll with user data 1 and the cancel with 2.
+func (l *lab) bothOf(cancelled int32) error {
+	for range 2 {
+		c, err := l.next()
+		if err != nil {
+			return err
+		}
+		want := map[uint64]int32{1: -int32(unix.ECANCELED), 2: cancelled}[c.UserData]
+		if err := matches(&c, c.UserData, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tryCancel(l *lab) error {
+	if _, err := l.armPoll(1); err != nil {
+		return err
+	}
+	l.r.PrepCancel(1, 0, 2)
+	return l.bothOf(0)
+}
+
+func tryCancelFd(l *lab) error {
+	fd, err := l.armPoll(1)
+	if err != nil {
+		return err
+	}
+	l.r.PrepCancelFd(fd, CancelAll, 2)
+	return l.bothOf(1)
+}
+
+func trySyncCancel(l *lab) error {
+	if _, err := l.armPoll(1); err != nil {
+		return err
+	}
+	c := syncCancel{fd: -1, flags: CancelAny | CancelAll, timeout: Timespec{Sec: 1}}
+	if _, errno := l.r.register(registerSyncCancel, unsafe.Pointer(&c), 1); errno != 0 {
+		return registerError(errno)
+	}
+	return l.expect(1, -int32(unix.ECANCELED))
+}
+
+func tryAccept(l *lab) error { return l.accept(1, (*Ring).PrepAccept) }
+
+func tryAcceptMultishot(l *lab) error { return l.accept(3, (*Ring).PrepAcceptMultishot) }
+
+func (l *lab) accept(times int, prep func(*Ring, int, uint32, uint64) *SQE) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	ln, addr, err := l.listener()
+	if err != nil {
+		return err
+	}
+	prep(l.r, ln, unix.SOCK_CLOEXEC, 1)
+	for i := range times {
+		if _, err := l.dial(addr); err != nil {
+			return err
+		}
+		c, err := l.next()
+		if err != nil {
+			return err
+		}
+		if c.Res < 0 {
+			return c.Errno()
+		}
+		l.keep(int(c.Res))
+		if i+1 < times && !c.More() {
+			return fmt.Errorf("it ended after %d of %d connections", i+1, times)
+		}
+	}
+	return nil
+}
+
+func tryConnect(l *lab) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	_, addr, err := l.listener()
+	if err != nil {
+		return err
+	}
+	fd, err := l.socket()
+	if err != nil {
+		return err
+	}
+	in := addr.(*unix.SockaddrInet4)
+	to := NewSockaddr(l.arena, netip.AddrPortFrom(netip.AddrFrom4(in.Addr), uint16(in.Port)), 0)
+	l.r.PrepConnect(fd, to, 1)
+	return l.expect(1, 0)
+}
+
+func trySend(l *lab) error {
+	return l.send(func(fd int, data []byte) { l.r.PrepSend(fd, data, unix.MSG_WAITALL, 1) })
+}
+
+func trySendmsg(l *lab) error {
+	return l.send(func(fd int, data []byte) {
+		vec := l.r.Iovecs()
+		half := len(data) / 2
+		vec[0] = Iovec{Base: Addr(data), Len: uint64(half)}
+		vec[1] = Iovec{Base: Addr(data[half:]), Len: uint64(len(data) - half)}
+		l.r.PrepSendv(fd, 2, unix.MSG_WAITALL, 1)
+	})
+}
+
+func trySendZC(l *lab) error {
+	err := l.send(func(fd int, data []byte) { l.r.PrepSendZC(fd, data, unix.MSG_WAITALL, 1) })
+	if err != nil {
+		return err
+	}
+	c, err := l.next()
+	if err == nil && c.Flags&FlagNotif == 0 {
+		err = errors.New("no notification that the buffer is free")
+	}
+	return err
+}
+
+// send sends 1000 bytes as prep does and compares what arrives.
+func (l *lab) send(prep func(fd int, data []byte)) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	a, b, err := l.pair()
+	if err != nil {
+		return err
+	}
+	data := l.arena.Bytes(1000, 64)
+	for i := range data {
+		data[i] = byte(i * 7)
+	}
+	prep(a, data)
+	if err := l.expect(1, int32(len(data))); err != nil {
+		return err
+	}
+	got := make([]byte, len(data))
+	for have := 0; have < len(got); {
+		n, err := unix.Read(b, got[have:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return fmt.Errorf("%d of %d bytes arrived: %w", have, len(got), errors.Join(err, errNoProof))
+		}
+		have += n
+	}
+	if !bytes.Equal(got, data) {
+		return errors.New("other bytes arrived than were sent")
+	}
+	return nil
+}
+
+func tryRegisteredBuffers(l *lab) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	return l.r.RegisterBuffers(l.arena.Bytes(4096, 4096))
+}
+
+func trySplice(l *lab) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	var from, to [2]int
+	for _, p := range []*[2]int{&from, &to} {
+		if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+			return err
+		}
+		l.keep(p[0])
+		l.keep(p[1])
+	}
+	if _, err := unix.Write(from[1], []byte("bytes")); err != nil {
+		return err
+	}
+	l.r.PrepSplice(from[0], -1, to[1], -1, 5, 0, 1)
+	return l.expect(1, 5)
+}
+
+func tryMsgRing(l *lab) error {
+	if err := l.open(); err != nil {
+		return err
+	}
+	other, err := Setup(l.params)
+	if err != nil {
+		return err
+	}
+	defer other.Close()
+	l.r.PrepMsgRing(other.Fd(), 3, 4, 0, 1)
+	if err := l.expect(1, 0); err != nil {
+		return err
+	}
+	c, err := l.nextOf(other)
+	if err != nil {
+		return err
+	}
+	return matches(&c, 4, 3)
+}
+
+func tryBufRing(l *lab) error { return l.selfTest(stream{}) }
+
+func tryRecvMultishot(l *lab) error { return l.selfTest(stream{multishot: true}) }
+
+func tryRecvBundle(l *lab) error { return l.selfTest(stream{multishot: true, bundle: true}) }
+
+func tryBufRingInc(l *lab) error { return l.selfTest(stream{multishot: true, incremental: true}) }
