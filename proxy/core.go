@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"fooproxy/accesslog"
+	"fooproxy/codec"
+	"fooproxy/stats"
+)
+
+// core is what one loop owns, whatever its engine: sessions, memory, timers, figures, log. Nothing in it is shared with
+// another loop except conns, which is touched when a connection comes or goes.
+type core struct {
+	cfg     *Config
+	index   int // of the loop
+	loops   int
+	slab    *slab
+	table   table
+	wheel   wheel
+	local   stats.Local
+	out     *stats.Core
+	log     *accesslog.Ring // nil = no log
+	tracked bool            // requests are matched with their answers
+
+	now      int64 // ns of the loop's clock, read once per turn
+	wallZero int64 // Unix time in µs when the loop's clock was 0
+
+	high, low int     // watermarks of a flow's queue in bytes
+	reserved  int     // segments of the slab kept so that every flow can have one
+	lineEnds  []int32 // scratch of scan
+	conns     *atomic.Int64
+	opened    uint64 // sessions begun on this loop
+	upstream  netip.AddrPort
+
+	clientDomain int  // AF_INET, AF_INET6 or AF_UNIX
+	draining     bool // no new connections
+	quiet        bool // no new requests
+}
+
+func (c *core) readClock() { c.now = stats.Now() }
+
+// admit reserves a place for one more connection; release gives it back.
+func (c *core) admit() bool {
+	if c.conns.Add(1) > int64(c.cfg.MaxConn) {
+		c.conns.Add(-1)
+		return false
+	}
+	return true
+}
+
+// begin makes a session for a client's descriptor. Its upstream is still to be connected.
+func (c *core) begin(fd int32, from netip.AddrPort) *session {
+	s := c.table.get()
+	s.fd = [2]int32{fd, -1}
+	s.client = from
+	s.id = c.opened*uint64(c.loops) + uint64(c.index) + 1
+	s.started, s.active = c.now, c.now
+	for d, dir := range [2]codec.Dir{codec.Requests, codec.Answers} {
+		s.flow[d].scan = codec.NewScanner(dir, c.cfg.MaxLine)
+		s.flow[d].queue = newSegQueue()
+	}
+	if c.tracked {
+		s.track = newTracker(trackMax)
+	}
+	c.opened++
+	c.local[stats.Accepted]++
+	return s
+}
+
+// release accounts for a session whose descriptors are closed and of which no operation is in flight, and frees its slot.
+func (c *core) release(s *session) {
+	for d := range s.flow {
+		s.flow[d].queue.drop(c.slab)
+	}
+	c.wheel.clear(&c.table, s)
+	s.end(causeError)
+	c.logEnd(s)
+	c.local[stats.Ended]++
+	c.local[s.cause.counter()]++
+	c.table.put(s)
+	c.conns.Add(-1)
+}
+
+// publish makes the loop's figures visible, once per turn.
+func (c *core) publish(kernelSegs int) {
+	c.local[stats.Buffered] = uint64(len(c.slab.segs)-c.slab.free-kernelSegs) * segSize
+	c.out.Publish(&c.local, c.now)
+}
+
+// readLimit is how much may be read for a flow whose queue is empty: all of its share while there is plenty of memory, less
+// and less as the slab fills, and never less than the segment that the slab holds for every flow. So a thousand stalled
+// peers cannot take what the others need.
+func (c *core) readLimit() int {
+	return max(segSize, min(c.cfg.MaxBuffer, (c.slab.free-c.reserved)/8*segSize))
+}
+
+// wall converts a time of the loop's clock to Unix time in µs.
+func (c *core) wall(ns int64) int64 { return c.wallZero + ns/int64(time.Microsecond) }

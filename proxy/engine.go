@@ -1,0 +1,18 @@
+package proxy
+
+// engine is a loop's way of talking to the kernel. It is called three times in a worker's life; what happens per event and per
+// byte is inside the engine's own loop, which is concrete code over core.
+type engine interface {
+	run() error // until told to stop, on the worker's locked thread
+	wake()      // from any thread: look at the worker's orders
+	close()     // after run has returned
+}
+
+// engineState is what an engine remembers of a session, by side.
+type engineState struct {
+	readable [2]bool // epoll: a recv may find something
+	writable [2]bool // epoll: a send may find room
+	final    [2]bool // epoll: RDHUP, HUP or ERR was reported, so reading goes on to the end of the stream
+	queued   bool    // epoll: in the ready list
+	corked   [2]bool // TCP_CORK is on
+}

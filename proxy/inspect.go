@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"fooproxy/codec"
+	"fooproxy/stats"
+)
+
+// headSize is how many bytes decide a session's class: "REQ" and the white space after it.
+const headSize = 4
+
+// received: side d has sent data. It returns how many bytes to forward; the engine queues or sends data[:n] and drops the
+// rest. This is where messages are checked and counted.
+func (c *core) received(s *session, d side, data []byte) int {
+	f := &s.flow[d]
+	if f.source != reading {
+		return 0
+	}
+	n := len(data)
+	if s.class != classTunnel && !c.cfg.BypassChecks {
+		n = c.inspect(s, d, data)
+	}
+	f.accepted += uint64(n)
+	s.active = c.now
+	c.local[byteCounter(s.class, d)] += uint64(n)
+	return n
+}
+
+func byteCounter(k class, d side) stats.Counter {
+	first := stats.BytesRequest
+	if k == classTunnel {
+		first = stats.BytesTunnelIn
+	}
+	return first + stats.Counter(d)
+}
+
+// inspect scans data, which arrived on side d, and returns how much of it is to be forwarded.
+func (c *core) inspect(s *session, d side, data []byte) int {
+	f := &s.flow[d]
+	n := 0
+	for n < len(data) {
+		if f.resync {
+			skipped, done := f.scan.Resync(data[n:])
+			n += skipped
+			f.resync = !done
+			continue
+		}
+		n += c.scan(s, d, data[n:])
+		if n < len(data) && !c.violated(s, d, uint64(n), data[n:]) {
+			break
+		}
+		if s.class == classTunnel {
+			return len(data)
+		}
+	}
+	if s.class == classUnknown && d == client && f.accepted+uint64(n) >= headSize {
+		c.decide(s, classFoo)
+	}
+	return n
+}
+
+// scan checks and counts data up to the first byte that cannot be Foo, and returns where that is.
+func (c *core) scan(s *session, d side, data []byte) int {
+	f := &s.flow[d]
+	var got codec.Counts
+	var valid int
+	if s.track == nil {
+		valid = f.scan.Feed(data, &got)
+	} else {
+		var lines int
+		valid, lines = f.scan.FeedLines(data, &got, c.lineEnds)
+		c.trackLines(s, d, data[:valid], c.lineEnds[:lines])
+	}
+	s.count.Req += got.Req
+	s.count.Ack += got.Ack
+	s.count.Nak += got.Nak
+	if d == client {
+		c.local[stats.Req] += got.Req
+		c.timeLine(s, got.Req > 0)
+		return valid
+	}
+	c.local[stats.Ack] += got.Ack
+	c.local[stats.Nak] += got.Nak
+	if s.noRequests {
+		c.stopAnswers(s)
+	}
+	return valid
+}
+
+// timeLine notes when the unfinished request line began; fresh says that a line ended in this chunk.
+func (c *core) timeLine(s *session, fresh bool) {
+	switch {
+	case s.flow[client].scan.Offset() == 0:
+		s.lineStart = 0
+	case fresh || s.lineStart == 0:
+		s.lineStart = c.now
+		c.rearm(s)
+	}
+}
+
+// decide sets a session's class by its first bytes.
+func (c *core) decide(s *session, k class) {
+	s.class = k
+	c.local[stats.ClassFoo+stats.Counter(k-classFoo)]++
+}
+
+// violated: rest[0], n bytes into what side d has just sent, cannot be Foo. It says whether the session goes on with rest.
+func (c *core) violated(s *session, d side, n uint64, rest []byte) bool {
+	f := &s.flow[d]
+	v := f.scan.Violation()
+	if s.class == classUnknown && (d == server || f.accepted+n < headSize) {
+		if c.cfg.Arbitrary == Tunnel {
+			c.decide(s, classTunnel)
+			return true
+		}
+		if d == client {
+			c.decide(s, classArbitrary)
+			c.refuse(s, causeArbitrary)
+			return false
+		}
+	}
+	if s.class == classUnknown && d == client {
+		c.decide(s, classFoo)
+	}
+	c.local[stats.Bad]++
+	c.logBad(s, d, v, rest)
+	if c.cfg.OnViolation == Forward {
+		f.resync = true
+		f.head = codec.Head{}
+		return true
+	}
+	if d == client {
+		c.stopRequests(s, causeViolationRequest)
+	} else {
+		c.stopBoth(s, causeViolationResponse)
+	}
+	return false
+}
+
+// queued notes that flow d's queue has grown, and pauses its source over the high watermark. The few bytes that wait for
+// more to decide the class pause nothing.
+func (c *core) queued(s *session, d side) {
+	f := &s.flow[d]
+	if !f.paused && f.queue.bytes >= c.high && f.queue.bytes >= headSize {
+		f.paused = true
+		c.local[stats.ReadPauses]++
+	}
+}
+
+// sent: the kernel has taken n bytes of flow d's queue.
+func (c *core) sent(s *session, d side, n int) {
+	f := &s.flow[d]
+	f.queue.consume(c.slab, n)
+	s.active = c.now
+	if f.paused && f.queue.bytes <= c.low {
+		f.paused = false
+		if d == client && s.lineStart != 0 {
+			s.lineStart = c.now // the time that the upstream took is not the client's fault
+			c.rearm(s)
+		}
+	}
+	if s.noRequests {
+		c.stopAnswers(s)
+	}
+}

@@ -1,0 +1,288 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fooproxy/accesslog"
+	"fooproxy/stats"
+)
+
+const (
+	// sharedSegs is how many segments of 8 KiB a loop has for all its flows together, beside the one it keeps for each.
+	sharedSegs = 4096
+	// settleLimit bounds how long a snapshot waits for busy loops to publish.
+	settleLimit = 20 * time.Millisecond
+	// logRingBytes is the size of a loop's part of the request log: some 40,000 lines wait for the disk.
+	logRingBytes = 4 << 20
+	// quietLead is how long before the end of a drain requests stop, so that what was accepted can still be answered.
+	quietLead = 2 * time.Second
+)
+
+// Info tells what a Proxy turned out to be.
+type Info struct {
+	Engine   string
+	Fallback string // why io_uring is not used, "" when it is or was not asked for
+	Loops    int
+	Listen   string // bound address, with the real port
+	Start    time.Time
+}
+
+// Proxy is a set of loops that relay between clients and one upstream. Its methods may be called from any goroutine.
+type Proxy struct {
+	cfg      Config
+	info     Info
+	stats    *stats.Set
+	log      *accesslog.Log
+	workers  []*worker
+	acceptor *acceptor
+	listen   *address
+	conns    atomic.Int64
+	running  sync.WaitGroup
+	done     chan struct{}
+	failed   chan error
+	err      error
+	quiet    atomic.Pointer[time.Timer]
+}
+
+// New opens the listeners and prepares the loops; clients can connect from then on and are served after Start. Errors are one
+// line that says what to do.
+func New(cfg Config) (_ *Proxy, err error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	p := &Proxy{cfg: cfg, done: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			p.release()
+		}
+	}()
+	target, err := resolve(cfg.Forward)
+	if err != nil {
+		return nil, fmt.Errorf("forward: %w", err)
+	}
+	if p.listen, err = resolve(cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if err := refuseLoop(p.listen, target); err != nil {
+		return nil, err
+	}
+	cpus, err := loopCPUs(cfg.Loops, cfg.Pin)
+	if err != nil {
+		return nil, err
+	}
+	p.info = Info{Engine: cfg.Engine, Loops: len(cpus), Start: time.Now()}
+	p.stats = stats.NewSet(len(cpus))
+	p.failed = make(chan error, len(cpus))
+	if err = p.chooseEngine(); err != nil {
+		return nil, err
+	}
+	if cfg.Log != "" {
+		p.log, err = accesslog.Open(accesslog.Options{
+			Path: cfg.Log, Format: cfg.LogFormat, Overflow: cfg.LogOverflow, Rings: len(cpus), RingBytes: logRingBytes,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("request log: %w", err)
+		}
+	}
+	listeners, err := p.openListeners(len(cpus))
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Accept == AcceptSingle {
+		p.acceptor = &acceptor{listener: listeners[0], proxy: p}
+	}
+	for i, cpu := range cpus {
+		w := &worker{cpu: cpu, listener: -1}
+		p.workers = append(p.workers, w)
+		if p.acceptor == nil {
+			w.listener = listeners[i]
+		}
+		if err = p.prepare(w, i, target); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// prepare gives a worker its core and engine.
+func (p *Proxy) prepare(w *worker, index int, target *address) error {
+	reserved := 2 * p.cfg.MaxConn
+	memory, err := newSlab(sharedSegs + reserved)
+	if err != nil {
+		return err
+	}
+	c := &core{
+		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
+		out: p.stats.Core(index), conns: &p.conns, upstream: target.ip, clientDomain: p.listen.domain,
+		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
+	}
+	w.core = c
+	if p.log != nil {
+		c.log = p.log.Ring(index)
+		c.tracked = true
+		c.lineEnds = make([]int32, max(p.cfg.MaxBuffer, segSize)/shortestMessage+1)
+	}
+	e, err := newEpollEngine(c, w, target)
+	if err != nil {
+		return err
+	}
+	w.engine = e
+	return nil
+}
+
+// shortestMessage is "REQ 1\n".
+const shortestMessage = 6
+
+// chooseEngine settles what Config.Engine means here.
+func (p *Proxy) chooseEngine() error {
+	if p.cfg.Engine == EngineUring {
+		return errors.New("engine uring is not in this build; use --engine=epoll or --engine=auto")
+	}
+	p.info.Engine = EngineEpoll
+	return nil
+}
+
+// openListeners opens what the loops accept from: a socket for each where the kernel spreads connections over them
+// (SO_REUSEPORT, TCP only), else one that all share or that the acceptor has.
+func (p *Proxy) openListeners(loops int) ([]int, error) {
+	spread := p.cfg.Accept != AcceptSingle && p.listen.domain != unix.AF_UNIX && loops > 1
+	first, err := listen(p.listen, &p.cfg, spread)
+	if err != nil {
+		return nil, err
+	}
+	fds := []int{first}
+	if p.listen, err = boundAddress(first, p.listen); err != nil {
+		closeAll(fds)
+		return nil, err
+	}
+	p.info.Listen = p.listen.String()
+	for len(fds) < loops && p.cfg.Accept != AcceptSingle {
+		var fd int
+		if spread {
+			fd, err = listen(p.listen, &p.cfg, true)
+		} else if fd, err = unix.FcntlInt(uintptr(first), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			err = fmt.Errorf("share the listener: %w", err)
+		}
+		if err != nil {
+			closeAll(fds)
+			return nil, err
+		}
+		fds = append(fds, fd)
+	}
+	return fds, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+}
+
+// Start runs the loops and returns at once.
+func (p *Proxy) Start() {
+	// A loop's thread keeps its scheduler slot while it is in a short system call; the others need slots beside.
+	runtime.GOMAXPROCS(len(p.workers) + 2)
+	for _, w := range p.workers {
+		p.running.Add(1)
+		go func() {
+			defer p.running.Done()
+			if err := w.run(); err != nil {
+				p.failed <- err
+				p.tell(orderStop)
+			}
+		}()
+	}
+	if p.acceptor != nil {
+		p.acceptor.start()
+	}
+	go p.finish()
+}
+
+// finish waits for the loops and gives back what they used.
+func (p *Proxy) finish() {
+	p.running.Wait()
+	select {
+	case p.err = <-p.failed:
+	default:
+	}
+	p.release()
+	close(p.done)
+}
+
+func (p *Proxy) release() {
+	if timer := p.quiet.Load(); timer != nil {
+		timer.Stop()
+	}
+	for _, w := range p.workers {
+		if w.listener >= 0 {
+			_ = unix.Close(w.listener)
+		}
+		if w.core != nil {
+			_ = w.core.slab.close()
+		}
+	}
+	if p.listen != nil && p.listen.path != "" && p.info.Listen != "" {
+		_ = unix.Unlink(p.listen.path)
+	}
+	if p.log != nil {
+		if err := p.log.Close(); err != nil && p.err == nil {
+			p.cfg.Logger.Error("request log", "err", err)
+		}
+	}
+}
+
+func (p *Proxy) tell(order int32) {
+	if p.acceptor != nil {
+		p.acceptor.stop()
+	}
+	for _, w := range p.workers {
+		w.tell(order)
+	}
+}
+
+// Drain stops accepting and lets connections end. Shortly before limit is over it stops their requests too, so that what was
+// accepted by then can be answered; 0 = wait as long as it takes.
+func (p *Proxy) Drain(limit time.Duration) {
+	p.tell(orderDrain)
+	if limit > 0 {
+		p.quiet.Store(time.AfterFunc(limit-min(limit/2, quietLead), func() { p.tell(orderQuiet) }))
+	}
+}
+
+// Stop ends all connections at once.
+func (p *Proxy) Stop() { p.tell(orderStop) }
+
+// Done is closed when every loop has ended and the log is written.
+func (p *Proxy) Done() <-chan struct{} { return p.done }
+
+// Err says, after Done, why a loop broke; nil after a clean end.
+func (p *Proxy) Err() error { return p.err }
+
+// Snapshot sums the loops' figures, after giving each the time to publish what it has done.
+func (p *Proxy) Snapshot() stats.Snapshot {
+	p.stats.Settle(settleLimit)
+	snap := p.stats.Snapshot(stats.Now())
+	if p.log != nil {
+		snap.Local[stats.LogDropped] = p.log.Dropped()
+	}
+	return snap
+}
+
+// Reopen reopens the request log, after it was moved away.
+func (p *Proxy) Reopen() error {
+	if p.log == nil {
+		return nil
+	}
+	return p.log.Reopen()
+}
+
+// Info tells engine, loops and address.
+func (p *Proxy) Info() Info { return p.info }

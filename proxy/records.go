@@ -1,0 +1,109 @@
+package proxy
+
+import (
+	"time"
+
+	"fooproxy/accesslog"
+	"fooproxy/codec"
+	"fooproxy/stats"
+)
+
+// trackMax bounds the outstanding requests remembered per connection. Requests beyond it are forwarded and logged as
+// unanswered, their answers as unmatched: totals stay right, latencies are missing.
+const trackMax = 1 << 16
+
+// trackLines matches requests with answers; each of ends is the offset just after an LF of data.
+func (c *core) trackLines(s *session, d side, data []byte, ends []int32) {
+	head := &s.flow[d].head
+	start := int32(0)
+	for _, end := range ends {
+		m := head.Line(data[start:end])
+		start = end
+		if d == client {
+			c.trackRequest(s, &m)
+		} else {
+			c.trackAnswer(s, &m)
+		}
+	}
+	head.Partial(data[start:])
+}
+
+func (c *core) trackRequest(s *session, m *codec.Message) {
+	if m.Fits && s.track.add(m.Seq, c.now, m.Size) {
+		return
+	}
+	c.local[stats.Untracked]++
+	c.logRequest(s, m.Seq, m.Fits, m.Size, nil, 0)
+}
+
+func (c *core) trackAnswer(s *session, m *codec.Message) {
+	if m.Fits {
+		if start, size, ok := s.track.match(m.Seq); ok {
+			c.logRequest(s, m.Seq, true, size, m, start)
+			return
+		}
+		c.local[stats.Unmatched]++
+	} else {
+		c.local[stats.Untracked]++
+	}
+	if c.log != nil {
+		c.log.Answer(&accesslog.Answer{
+			Time: c.wall(c.now), Conn: s.id, Client: s.client,
+			Result: result(m), Seq: m.Seq, Fits: m.Fits, Size: m.Size,
+		})
+	}
+}
+
+func result(m *codec.Message) accesslog.Result {
+	switch {
+	case m == nil:
+		return accesslog.None
+	case m.Type == codec.ACK:
+		return accesslog.ACK
+	}
+	return accesslog.NAK
+}
+
+// logRequest logs a request that was forwarded at start, with its answer or nil when it got none.
+func (c *core) logRequest(s *session, seq int64, fits bool, size uint64, answer *codec.Message, start int64) {
+	if c.log == nil {
+		return
+	}
+	q := accesslog.Request{
+		Time: c.wall(c.now), Conn: s.id, Client: s.client,
+		Seq: seq, Fits: fits, Size: size, Result: result(answer),
+	}
+	if answer != nil {
+		q.AnswerSize = answer.Size
+		q.Latency = (c.now - start) / int64(time.Microsecond)
+	}
+	c.log.Request(&q)
+}
+
+// logEnd logs the requests that got no answer, and the connection.
+func (c *core) logEnd(s *session) {
+	if c.log == nil {
+		return
+	}
+	outstanding := uint64(0)
+	if s.track != nil {
+		outstanding = uint64(s.track.len())
+		s.track.each(func(seq, _ int64, size uint64) { c.logRequest(s, seq, true, size, nil, 0) })
+	}
+	c.log.Conn(&accesslog.Conn{
+		Time: c.wall(c.now), Conn: s.id, Client: s.client, Server: c.upstream, Class: s.class.String(),
+		Duration: (c.now - s.started) / int64(time.Millisecond),
+		Req:      s.count.Req, Ack: s.count.Ack, Nak: s.count.Nak, Open: outstanding,
+		In: s.flow[client].accepted, Out: s.flow[server].accepted, End: s.cause.String(),
+	})
+}
+
+// logBad logs a violation; got begins with the byte that cannot be Foo.
+func (c *core) logBad(s *session, d side, v codec.Violation, got []byte) {
+	if c.log != nil {
+		c.log.Bad(&accesslog.Bad{
+			Time: c.wall(c.now), Conn: s.id, Client: s.client, Dir: d.direction(),
+			Line: v.Line, Offset: v.Offset, Want: v.Want.String(), Got: got,
+		})
+	}
+}

@@ -1,0 +1,297 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// address is where to listen or connect: the socket's domain and the kernel's form of the address.
+type address struct {
+	domain int
+	ip     netip.AddrPort // zero for a unix socket
+	path   string         // of a unix socket
+	raw    unix.RawSockaddrAny
+	length uint32
+}
+
+func (a *address) String() string {
+	if a.domain == unix.AF_UNIX {
+		return "unix:" + a.path
+	}
+	return a.ip.String()
+}
+
+// resolve turns "host:port" or "unix:/path" into an address. An empty host means all addresses.
+func resolve(text string) (*address, error) {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		return unixAddress(path)
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither host:port nor unix:/path", text)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%q: the port must be a number from 0 to 65535", text)
+	}
+	ip := netip.IPv6Unspecified()
+	if host != "" {
+		if ip, err = lookUp(host); err != nil {
+			return nil, err
+		}
+	} else if !haveIPv6() {
+		ip = netip.IPv4Unspecified()
+	}
+	return ipAddress(netip.AddrPortFrom(ip, uint16(number))), nil
+}
+
+func lookUp(host string) (netip.Addr, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap(), nil
+	}
+	ips, err := net.LookupIP(host)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("host %q is unknown: %w", host, err)
+	}
+	for _, ip := range ips {
+		if v4 := ip.To4(); v4 != nil {
+			return netip.AddrFrom4([4]byte(v4)), nil
+		}
+	}
+	ip, _ := netip.AddrFromSlice(ips[0])
+	return ip, nil
+}
+
+func haveIPv6() bool {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	_ = unix.Close(fd)
+	return true
+}
+
+func ipAddress(ap netip.AddrPort) *address {
+	a := &address{ip: ap}
+	port := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, ap.Port()))
+	if ap.Addr().Is4() {
+		a.domain = unix.AF_INET
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&a.raw))
+		*sa = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port, Addr: ap.Addr().As4()}
+		a.length = unix.SizeofSockaddrInet4
+		return a
+	}
+	a.domain = unix.AF_INET6
+	sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(&a.raw))
+	*sa = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: port, Addr: ap.Addr().As16()}
+	if zone := ap.Addr().Zone(); zone != "" {
+		if ifc, err := net.InterfaceByName(zone); err == nil {
+			sa.Scope_id = uint32(ifc.Index)
+		}
+	}
+	a.length = unix.SizeofSockaddrInet6
+	return a
+}
+
+func unixAddress(path string) (*address, error) {
+	a := &address{domain: unix.AF_UNIX, path: path}
+	sa := (*unix.RawSockaddrUnix)(unsafe.Pointer(&a.raw))
+	if path == "" || len(path) >= len(sa.Path) {
+		return nil, fmt.Errorf("the path of unix:%s must have 1 to %d bytes", path, len(sa.Path)-1)
+	}
+	sa.Family = unix.AF_UNIX
+	for i := range path {
+		sa.Path[i] = int8(path[i])
+	}
+	a.length = uint32(unsafe.Offsetof(sa.Path)) + uint32(len(path)) + 1
+	return a, nil
+}
+
+// peerAddr reads what accept wrote about the client; a unix client has the zero AddrPort.
+func peerAddr(raw *unix.RawSockaddrAny) netip.AddrPort {
+	port := func(p uint16) uint16 { return p<<8 | p>>8 }
+	switch raw.Addr.Family {
+	case unix.AF_INET:
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(raw))
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), port(sa.Port))
+	case unix.AF_INET6:
+		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(raw))
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), port(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// listen opens a listening socket. Options that accepted sockets inherit (tcp(7): TCP_NODELAY, the keep-alive ones) are set
+// here, once, instead of on every connection.
+func listen(a *address, cfg *Config, reusePort bool) (fd int, err error) {
+	fd, err = unix.Socket(a.domain, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("listening socket: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+		}
+	}()
+	if a.domain != unix.AF_UNIX {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		if reusePort {
+			if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+				return -1, fmt.Errorf("SO_REUSEPORT: %w", err)
+			}
+		}
+		setTCPOptions(fd, cfg)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.length)); errno != 0 {
+		return -1, bindError(a, errno)
+	}
+	if err = unix.Listen(fd, cfg.Backlog); err != nil {
+		return -1, bindError(a, err)
+	}
+	return fd, nil
+}
+
+// bindError says what to do about an address that cannot be had.
+func bindError(a *address, err error) error {
+	hint := ""
+	switch err {
+	case unix.EADDRINUSE:
+		hint = ": another process listens there; stop it or choose another address with --listen or --port"
+	case unix.EACCES:
+		hint = ": ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another with --port"
+		if a.domain == unix.AF_UNIX {
+			hint = ": its directory is not writable"
+		}
+	case unix.EADDRNOTAVAIL:
+		hint = ": no interface of this host has that address"
+	}
+	return fmt.Errorf("cannot listen on %s: %w%s", a, err, hint)
+}
+
+// setTCPOptions are best effort: a connection without them works.
+func setTCPOptions(fd int, cfg *Config) {
+	if cfg.NoDelay {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
+	if cfg.KeepAlive > 0 {
+		idle := max(1, int(cfg.KeepAlive/time.Second))
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, idle)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, max(1, idle/4))
+	}
+}
+
+// boundAddress reads the address that a listener really has.
+func boundAddress(fd int, a *address) (*address, error) {
+	if a.domain == unix.AF_UNIX {
+		return a, nil
+	}
+	var raw unix.RawSockaddrAny
+	length := uint32(unsafe.Sizeof(raw))
+	_, _, errno := unix.Syscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&length)))
+	if errno != 0 {
+		return nil, fmt.Errorf("getsockname: %w", errno)
+	}
+	ap := peerAddr(&raw)
+	if a.domain == unix.AF_INET6 && ap.Addr().Is4() {
+		ap = netip.AddrPortFrom(netip.AddrFrom16(ap.Addr().As16()), ap.Port())
+	}
+	return ipAddress(ap), nil
+}
+
+// upstreamSocket opens a socket towards the upstream, not yet connecting.
+func upstreamSocket(a *address, cfg *Config) (int32, syscall.Errno) {
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(a.domain), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	if a.domain != unix.AF_UNIX {
+		setTCPOptions(int(fd), cfg)
+	}
+	return int32(fd), 0
+}
+
+func connect(fd int32, a *address) syscall.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.length))
+	return errno
+}
+
+func accept(fd int, raw *unix.RawSockaddrAny) (int32, syscall.Errno) {
+	length := uint32(unsafe.Sizeof(*raw))
+	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(raw)),
+		uintptr(unsafe.Pointer(&length)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+	return int32(n), errno
+}
+
+func recv(fd int32, buf []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
+	return int(n), errno
+}
+
+func send(fd int32, buf []byte) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), unix.MSG_NOSIGNAL, 0, 0)
+	return int(n), errno
+}
+
+func sendmsg(fd int32, msg *unix.Msghdr) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(msg)), unix.MSG_NOSIGNAL)
+	return int(n), errno
+}
+
+func shutdownWrite(fd int32) {
+	_, _, _ = unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
+}
+
+// undelivered is how many bytes the kernel has taken for fd and the peer has not acknowledged; 0 for a unix socket, where a
+// send puts bytes straight into the peer's queue.
+func undelivered(fd int32, domain int) int {
+	if domain == unix.AF_UNIX {
+		return 0
+	}
+	var n int32
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+	if errno != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+// closeSocket closes fd; with reset the peer gets RST instead of FIN.
+func closeSocket(fd int32, reset bool) {
+	if reset {
+		linger := unix.Linger{Onoff: 1}
+		_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_LINGER,
+			uintptr(unsafe.Pointer(&linger)), unsafe.Sizeof(linger), 0)
+	}
+	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
+}
+
+// socketError takes the pending error of fd.
+func socketError(fd int32) syscall.Errno {
+	var value int32
+	length := uint32(4)
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_ERROR,
+		uintptr(unsafe.Pointer(&value)), uintptr(unsafe.Pointer(&length)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return syscall.Errno(value)
+}
+
+// setCork holds back partial segments until it is taken off again, tcp(7).
+func setCork(fd int32, on bool) {
+	var value int32
+	if on {
+		value = 1
+	}
+	_, _, _ = unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CORK, uintptr(unsafe.Pointer(&value)), 4, 0)
+}
