@@ -18,12 +18,11 @@ const (
 
 // Feature bits that io_uring_setup(2) answers.
 const (
-	featSingleMmap   uint32 = 1 << 0  // 5.4
-	featNoDrop       uint32 = 1 << 1  // 5.5
-	featSubmitStable uint32 = 1 << 2  // 5.5
-	featFastPoll     uint32 = 1 << 5  // 5.7
-	featExtArg       uint32 = 1 << 8  // 5.11
-	featBundle       uint32 = 1 << 14 // 6.10
+	featSingleMmap   uint32 = 1 << 0 // 5.4
+	featNoDrop       uint32 = 1 << 1 // 5.5
+	featSubmitStable uint32 = 1 << 2 // 5.5
+	featFastPoll     uint32 = 1 << 5 // 5.7
+	featExtArg       uint32 = 1 << 8 // 5.11
 )
 
 // Offsets of mmap(2) on the ring's descriptor.

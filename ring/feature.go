@@ -49,6 +49,7 @@ type feature struct {
 	required bool             // without it there is no loop on a ring
 	needs    Feature          // not tried without this one; FeatSetup needs itself
 	flag     uint32           // the set-up flag that it is, if it is one
+	op       uint8            // the opcode that the kernel must announce, if it is one
 }
 
 var features = [featureCount]feature{
@@ -78,15 +79,15 @@ var features = [featureCount]feature{
 	},
 	FeatPoll: {
 		name: "poll", since: version{5, 13}, gain: "waking the loop",
-		try: tryPoll, required: true,
+		try: tryPoll, required: true, op: OpPollAdd,
 	},
 	FeatTimeout: {
 		name: "timeout", since: version{5, 4}, gain: "time-outs by the ring",
-		try: tryTimeout,
+		try: tryTimeout, op: OpTimeout,
 	},
 	FeatCancel: {
 		name: "cancel", since: version{5, 5}, gain: "closing connections",
-		try: tryCancel, required: true,
+		try: tryCancel, required: true, op: OpAsyncCancel,
 	},
 	FeatCancelFd: {
 		name: "cancel-fd", since: version{5, 19}, gain: "cancelling all of a connection at once",
@@ -98,7 +99,7 @@ var features = [featureCount]feature{
 	},
 	FeatAccept: {
 		name: "accept", since: version{5, 5}, gain: "connections",
-		try: tryAccept, required: true,
+		try: tryAccept, required: true, op: OpAccept,
 	},
 	FeatAcceptMultishot: {
 		name: "accept-multishot", since: version{5, 19}, gain: "one entry for all connections",
@@ -106,19 +107,19 @@ var features = [featureCount]feature{
 	},
 	FeatConnect: {
 		name: "connect", since: version{5, 5}, gain: "connections to the upstream",
-		try: tryConnect, required: true, needs: FeatAccept,
+		try: tryConnect, required: true, needs: FeatAccept, op: OpConnect,
 	},
 	FeatSend: {
 		name: "send", since: version{5, 6}, gain: "sending",
-		try: trySend, required: true,
+		try: trySend, required: true, op: OpSend,
 	},
 	FeatSendmsg: {
 		name: "sendmsg", since: version{5, 3}, gain: "sending many buffers at once",
-		try: trySendmsg, required: true,
+		try: trySendmsg, required: true, op: OpSendmsg,
 	},
 	FeatSendZC: {
 		name: "send-zc", since: version{6, 0}, gain: "sending without a copy",
-		try: trySendZC, needs: FeatSend,
+		try: trySendZC, needs: FeatSend, op: OpSendZC,
 	},
 	FeatRegisteredBuffers: {
 		name: "registered-buffers", since: version{5, 1}, gain: "pinned memory",
@@ -126,15 +127,15 @@ var features = [featureCount]feature{
 	},
 	FeatSplice: {
 		name: "splice", since: version{5, 7}, gain: "moving bytes without reading them",
-		try: trySplice,
+		try: trySplice, op: OpSplice,
 	},
 	FeatMsgRing: {
 		name: "msg-ring", since: version{5, 18}, gain: "messages from ring to ring",
-		try: tryMsgRing,
+		try: tryMsgRing, op: OpMsgRing,
 	},
 	FeatBufRing: {
 		name: "buffer-ring", since: version{5, 19}, gain: "buffers only for those that receive",
-		try: tryBufRing, required: true, needs: FeatSend,
+		try: tryBufRing, required: true, needs: FeatSend, op: OpRecv,
 	},
 	FeatRecvMultishot: {
 		name: "recv-multishot", since: version{6, 0}, gain: "one entry for all that a connection receives",

@@ -37,6 +37,16 @@ func (l *lab) open() (err error) {
 	return err
 }
 
+// announced tells whether the kernel announces an opcode (IORING_REGISTER_PROBE), true where it cannot be asked: trying
+// will tell.
+func (l *lab) announced(op uint8) bool {
+	if l.open() != nil {
+		return true
+	}
+	known, errno := l.r.supports(op)
+	return known || errno != 0
+}
+
 // openFlags makes the ring with exactly these flags and sends a nop through it.
 func (l *lab) openFlags(flags uint32) (err error) {
 	if l.r, err = setupWith(l.params, flags); err != nil {

@@ -66,6 +66,9 @@ func (p *Report) tryFeature(f Feature, o Options) Result {
 	}
 	l := &lab{params: p.Params(Params{Entries: 8, CQEntries: 32, Iovecs: 2}), patience: labPatience}
 	defer l.clean()
+	if about.op != 0 && !l.announced(about.op) {
+		return Result{State: No, Reason: fmt.Sprintf("the kernel does not announce opcode %d", about.op)}
+	}
 	return judge(attempt(l, about.try))
 }
 
