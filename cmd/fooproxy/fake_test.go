@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"fooproxy/proxy"
 )
 
 // fake is a service without a proxy: it ends when it is told to and counts what it is told.
@@ -30,7 +32,7 @@ func newFake(listen string) *fake {
 
 func (f *fake) Start() {}
 
-func (f *fake) Drain() {
+func (f *fake) Drain(time.Duration) {
 	close(f.drained)
 	if !f.staysOpen {
 		f.end(nil)
@@ -54,8 +56,8 @@ func (f *fake) end(err error) {
 func (f *fake) Done() <-chan struct{}         { return f.done }
 func (f *fake) Err() error                    { return f.err }
 func (f *fake) AppendStats(dst []byte) []byte { return fmt.Appendf(dst, "msg_total 0\n") }
-func (f *fake) Info() info {
-	return info{Engine: "fake", Fallback: "it is a fake", Loops: 1, Listen: f.listen, Start: time.Now()}
+func (f *fake) Info() proxy.Info {
+	return proxy.Info{Engine: "fake", Fallback: "it is a fake", Loops: 1, Listen: f.listen, Start: time.Now()}
 }
 
 func (f *fake) Reopen() error {

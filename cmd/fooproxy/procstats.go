@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime/metrics"
 	"time"
+
+	"fooproxy/proxy"
 )
 
 // processMetrics are the Go runtime's figures that USR1 prints after the proxy's own: reading them stops nothing, unlike
@@ -16,7 +18,7 @@ var processMetrics = [...]struct{ line, metric string }{
 }
 
 // appendProcess appends the lines of USR1 that tell about the process.
-func appendProcess(dst []byte, in info, maxconn int) []byte {
+func appendProcess(dst []byte, in proxy.Info, maxconn int) []byte {
 	dst = fmt.Appendf(dst, "engine %s\nloops %d\nmaxconn %d\nuptime_seconds %.3f\n",
 		in.Engine, in.Loops, maxconn, time.Since(in.Start).Seconds())
 	samples := make([]metrics.Sample, len(processMetrics))

@@ -12,7 +12,7 @@ import (
 )
 
 // resolveLimit bounds how long start-up waits for the name service.
-const resolveLimit = 10 * time.Second
+const resolveLimit = 5 * time.Second
 
 // resolve turns the host names of both addresses into IP addresses, once and before anything listens, and refuses a proxy
 // that would forward to itself.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"fooproxy/proxy"
 )
 
 const (
@@ -20,22 +22,13 @@ const (
 // A service is the running proxy as the process sees it; *proxy.Proxy in life, a fake in tests.
 type service interface {
 	Start()
-	Drain()
+	Drain(limit time.Duration)
 	Stop()
 	Done() <-chan struct{}
 	Err() error
 	AppendStats(dst []byte) []byte
 	Reopen() error
-	Info() info
-}
-
-// info is what a service tells about itself once it listens.
-type info struct {
-	Engine   string
-	Fallback string // why io_uring is not used, or ""
-	Loops    int
-	Listen   string // with the real port
-	Start    time.Time
+	Info() proxy.Info
 }
 
 // A process runs one service from its start to its end.
@@ -126,7 +119,7 @@ func (p *process) await(stop <-chan os.Signal) error {
 			if !draining {
 				draining = true
 				p.log.Info("draining, a second signal stops at once", "signal", sig.String(), "timeout", p.options.drainTimeout.String())
-				p.service.Drain()
+				p.service.Drain(p.options.drainTimeout)
 				if p.options.drainTimeout > 0 {
 					deadline = time.After(p.options.drainTimeout)
 				}
@@ -151,6 +144,10 @@ func (p *process) printStats() {
 }
 
 func (p *process) reopen() {
+	if p.options.cfg.Log == "" {
+		p.log.Info("hang-up ignored, there is no request log to reopen")
+		return
+	}
 	if err := p.service.Reopen(); err != nil {
 		p.log.Error("the request log could not be reopened", "err", err)
 		return

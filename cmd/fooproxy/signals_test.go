@@ -109,15 +109,21 @@ func TestUSR1PrintsInOneWrite(t *testing.T) {
 }
 
 func TestHUPReopensAndINTStops(t *testing.T) {
-	r := launch(t)
+	r := launch(t, "--log", "-")
 	for range 2 {
 		r.signal(unix.SIGHUP)
-		r.waitLog(`msg="request log reopened"`)
+		r.waitLog(`msg="request log reopened" path=-`)
 	}
 	r.signal(unix.SIGINT)
 	if code := r.exit(); code != exitClean || !strings.Contains(r.logged.String(), "msg=stopped") {
 		t.Errorf("exit %d:\n%s", code, r.logged.String())
 	}
+}
+
+func TestHUPWithoutALog(t *testing.T) {
+	r := launch(t)
+	r.signal(unix.SIGHUP)
+	r.waitLog("hang-up ignored")
 }
 
 // A reader of standard output that has gone must not end the process, and neither may a USR1 that comes while it ends.
