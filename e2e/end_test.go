@@ -84,11 +84,13 @@ func TestRSTBehindStalledReader(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
-		c := dial(t, p.addr, 4096)
-		s := u.accept()
-		ok(t, c.send([]byte("REQ 0\n")))
-		ok(t, s.expectText("REQ 0\n"))
-		resets(t, s, c, func() *messages { return acks(1, 60, 990) })
+		for i := range 10 {
+			c := dial(t, p.addr, 4096)
+			s := u.accept()
+			ok(t, c.send([]byte("REQ 0\n")))
+			ok(t, s.expectText("REQ 0\n"))
+			resets(t, s, c, func() *messages { return acks(i, 60+5*i, 990) })
+		}
 		p.reaches(stats{"connections": 0, "buffered": 0})
 	})
 }

@@ -16,18 +16,20 @@ import (
 const relay = "relay"
 
 // Environment of the suite: which subjects, how long to wait for a condition, and (set by the suite for itself) where the
-// binaries are and that this process is to be the relay.
+// binaries are, that this process is to be the relay, and the fault that the relay is to have.
 const (
 	envEngines = "FOO_ENGINES"
 	envLimit   = "FOO_E2E_LIMIT"
 	envBin     = "FOO_E2E_BIN"
 	envRelay   = "FOO_E2E_RELAY"
+	envFault   = "FOO_E2E_FAULT"
 )
 
 var (
-	engines = []string{"epoll"}
-	limit   = 10 * time.Second // until a condition must hold
-	binDir  string             // holds fooproxy, and fooproxy-plain without the race detector
+	engines    = []string{"epoll"}
+	limit      = 10 * time.Second // until a condition must hold
+	relayFault = "none"
+	binDir     string // holds fooproxy, and fooproxy-plain without the race detector
 )
 
 func TestMain(m *testing.M) {
@@ -44,6 +46,9 @@ func runSuite(m *testing.M) int {
 	}
 	if d, err := time.ParseDuration(os.Getenv(envLimit)); err == nil {
 		limit = d
+	}
+	if f := os.Getenv(envFault); f != "" {
+		relayFault = f
 	}
 	if !isSet("test.parallel") { // most of a test's time is waiting
 		_ = flag.Set("test.parallel", fmt.Sprint(2*runtime.GOMAXPROCS(0)))

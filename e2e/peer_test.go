@@ -61,6 +61,21 @@ func dialer(rcvbuf int) *net.Dialer {
 	return d
 }
 
+// dialSmall connects a client with a receive buffer of 4 KiB and segments of 536 bytes: by the segment size the kernel sizes
+// the send buffer of the other side, which takes MiBs otherwise.
+func dialSmall(t testing.TB, addr string) *peer {
+	t.Helper()
+	d := dialer(4096)
+	small := d.Control
+	d.Control = func(network, address string, c syscall.RawConn) (err error) {
+		cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 536) })
+		return errors.Join(cerr, err, small(network, address, c))
+	}
+	c, err := d.Dial("tcp", addr)
+	ok(t, err)
+	return newPeer(t, c, "client")
+}
+
 func dial(t testing.TB, addr string, rcvbuf int) *peer {
 	t.Helper()
 	p, err := connect(addr, rcvbuf)
@@ -79,11 +94,11 @@ func connect(addr string, rcvbuf int) (*peer, error) {
 	return &peer{c.(stream), "client"}, nil
 }
 
-// soon sets the deadline of the next call.
-func (p *peer) soon() { _ = p.SetDeadline(time.Now().Add(limit)) }
+// soon sets the deadline of the next read. Reads and writes have their own: a peer may do both at once.
+func (p *peer) soon() { _ = p.SetReadDeadline(time.Now().Add(limit)) }
 
 func (p *peer) send(b []byte) error {
-	p.soon()
+	_ = p.SetWriteDeadline(time.Now().Add(limit))
 	if n, err := p.Write(b); err != nil {
 		return fmt.Errorf("%s: sending %d bytes, %d sent: %w", p.name, len(b), n, err)
 	}
@@ -154,6 +169,22 @@ func (p *peer) rest() ([]byte, end, error) {
 	return b, "", fmt.Errorf("%s: no end of the stream after %d more bytes %q: %w", p.name, len(b), excerpt(b, 0), err)
 }
 
+// next reads n bytes, or none and the end of the stream.
+func (p *peer) next(n int) ([]byte, end, error) {
+	p.soon()
+	b := make([]byte, n)
+	got, err := io.ReadFull(p, b)
+	switch {
+	case err == nil:
+		return b, "", nil
+	case got == 0 && errors.Is(err, io.EOF):
+		return nil, fin, nil
+	case got == 0 && errors.Is(err, syscall.ECONNRESET):
+		return nil, rst, nil
+	}
+	return b[:got], "", fmt.Errorf("%s: %d of %d bytes: %w", p.name, got, n, err)
+}
+
 // ends wants no further byte and then one of the given ends.
 func (p *peer) ends(in ...end) error {
 	b, e, err := p.rest()
@@ -181,6 +212,9 @@ func (p *peer) reset() error {
 	return p.Close()
 }
 
+// widen lets a client that connected with a small receive buffer read at full speed from now on.
+func (p *peer) widen() error { return p.stream.(*net.TCPConn).SetReadBuffer(1 << 20) }
+
 // delivered waits until the other side's kernel has acknowledged everything sent.
 func (p *peer) delivered() error {
 	raw, err := p.SyscallConn()
@@ -197,6 +231,16 @@ func (p *peer) delivered() error {
 	return fmt.Errorf("%s: %d bytes never acknowledged", p.name, queued)
 }
 
+// differs says where got is not what want holds.
+func differs(got []byte, want io.Reader) error {
+	w, _ := io.ReadAll(want)
+	if d := differ(got, w); d >= 0 {
+		return fmt.Errorf("byte %d: got %q, want %q", d, excerpt(got, d), excerpt(w, d))
+	}
+	return nil
+}
+
+// differ is the first place where a and b are not the same, or -1.
 func differ(a, b []byte) int {
 	if bytes.Equal(a, b) {
 		return -1

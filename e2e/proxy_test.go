@@ -19,8 +19,10 @@ type proxy struct {
 	addr   string // where it listens
 	fds    int    // before the first connection
 	fdList string
-	thr    int64
-	asking sync.Mutex // one SIGUSR1 and its answer at a time
+
+	threads    int64
+	goroutines float64
+	asking     sync.Mutex // one SIGUSR1 and its answer at a time
 }
 
 var (
@@ -45,7 +47,7 @@ func startWith(t testing.TB, engine, forward string, flags []string, opts ...opt
 // command is the subject's binary and its first arguments.
 func command(engine string) (path string, args []string, opts []option) {
 	if engine == relay {
-		return os.Args[0], nil, []option{withEnv(envRelay + "=1")}
+		return os.Args[0], nil, []option{withEnv(envRelay + "=" + relayFault)}
 	}
 	return filepath.Join(binDir, "fooproxy"), []string{"--engine=" + engine}, nil
 }
@@ -71,24 +73,30 @@ func launchPlain(t testing.TB, engine, forward string, flags []string, opts ...o
 	return listens(t, engine, startProcess(t, filepath.Join(binDir, "fooproxy-plain"), args, opts...))
 }
 
-// listens waits until the child says where it listens.
+// listens waits until the child listens and takes the base line.
 func listens(t testing.TB, engine string, child *process) *proxy {
 	t.Helper()
-	p := &proxy{process: child, engine: engine}
+	p := &proxy{process: child, engine: engine, addr: awaitAddr(t, child)}
+	p.goroutines = p.stats()["goroutines"]
+	p.fds, p.fdList = p.descriptors()
+	p.threads = p.status("Threads")
+	return p
+}
+
+// awaitAddr waits until the child says where it listens.
+func awaitAddr(t testing.TB, child *process) (addr string) {
+	t.Helper()
 	eventually(t, "the child listens", func() bool {
-		if m := listening.FindStringSubmatch(p.errors()); m != nil {
-			p.addr = strings.Trim(m[1], `"`)
+		if m := listening.FindStringSubmatch(child.errors()); m != nil {
+			addr = strings.Trim(m[1], `"`)
 			return true
 		}
-		if p.exited() {
-			t.Fatalf("the child ended with code %d:\n%s", p.cmd.ProcessState.ExitCode(), p.errors())
+		if child.exited() {
+			t.Fatalf("the child ended with code %d:\n%s", child.cmd.ProcessState.ExitCode(), child.errors())
 		}
 		return false
 	})
-	p.stats()
-	p.fds, p.fdList = p.descriptors()
-	p.thr = p.status("Threads")
-	return p
+	return addr
 }
 
 // check is the end of every test that ran well: everything is back, and the child ends as it should.
@@ -97,6 +105,7 @@ func (p *proxy) check() {
 		p.verdict()
 		return
 	}
+
 	p.idle()
 	p.stop()
 }
@@ -110,14 +119,20 @@ func (p *proxy) idle() {
 	if !holds(func() bool {
 		s = p.stats()
 		fds, list = p.descriptors()
-		return s["connections"] == 0 && s["buffered"] == 0 && fds == p.fds
+		return s["connections"] == 0 && s["buffered"] == 0 && s["goroutines"] <= p.goroutines && fds == p.fds
 	}) {
 		p.t.Errorf("not back at the base line: connections %v, buffered %v, descriptors %d (were %d)\nwas:%s\nis: %s",
 			s["connections"], s["buffered"], fds, p.fds, p.fdList, list)
 	}
-	// The Go runtime keeps threads it once needed for a blocking call; a leak is one per connection.
-	if n := p.status("Threads"); n > p.thr+8 {
-		p.t.Errorf("%d threads, %d at the start", n, p.thr)
+	if p.engine == relay {
+		return // it makes threads and goroutines as package net sees fit
+	}
+	// The Go runtime keeps threads that it once needed for a blocking call; a leak is one per connection.
+	if n := p.status("Threads"); n > p.threads+8 {
+		p.t.Errorf("%d threads, %d at the start", n, p.threads)
+	}
+	if n := s["goroutines"]; n > p.goroutines {
+		p.t.Errorf("%v goroutines, %v at the start", n, p.goroutines)
 	}
 }
 

@@ -15,8 +15,10 @@ import (
 )
 
 // The naive relay: package net, two goroutines for each connection, no checks. It takes the proxy's --listen and --forward,
-// ignores its other flags, and answers SIGUSR1 with what it counted: complete lines by their first three bytes.
+// ignores its other flags, and answers SIGUSR1 with what it counted: complete lines by their first three bytes. The value of
+// envRelay, when it names one, is a fault that it has on purpose.
 type relayState struct {
+	fault       string
 	types       [3]atomic.Int64 // REQ, ACK, NAK
 	connections atomic.Int64
 	all         sync.WaitGroup
@@ -43,7 +45,8 @@ func relayMain(args []string) int {
 	}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGTERM)
-	state := &relayState{}
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	state := &relayState{fault: os.Getenv(envRelay)}
 	addr := l.Addr().String()
 	if l.Addr().Network() == "unix" {
 		addr = "unix:" + addr
@@ -57,8 +60,11 @@ func relayMain(args []string) int {
 		state.print()
 	}
 	l.Close()
-	state.all.Wait()
-	return 0
+	if state.fault != faultExit {
+		state.all.Wait()
+		return 0
+	}
+	return 1
 }
 
 func (s *relayState) print() {
@@ -78,6 +84,9 @@ func (s *relayState) acceptAll(l net.Listener, forward string) {
 		s.all.Go(func() {
 			defer s.connections.Add(-1)
 			defer c.Close()
+			if s.fault == faultLeak {
+				_, _ = syscall.Open("/dev/null", syscall.O_RDONLY, 0)
+			}
 			network, address := split(forward)
 			u, err := net.Dial(network, address)
 			if err != nil {
@@ -92,35 +101,74 @@ func (s *relayState) acceptAll(l net.Listener, forward string) {
 	}
 }
 
+// The faults that the relay can have on purpose.
+const (
+	faultDrop      = "drop"       // one byte of a long stream is lost
+	faultDouble    = "double"     // one byte of a long stream is sent twice
+	faultSwap      = "swap"       // two bytes of a long stream change places
+	faultCount     = "count"      // answers are counted twice
+	faultNoFIN     = "no FIN"     // FIN is not relayed
+	faultRSTAsFIN  = "RST as FIN" // RST is relayed as FIN
+	faultEarlyRST  = "early RST"  // RST overtakes the data before it
+	faultHoard     = "hoard"      // reads without bound
+	faultLeak      = "leak"       // a descriptor stays open for each connection
+	faultExit      = "exit"       // TERM does not drain, and the exit code is 1
+	faultHoldLines = "hold lines" // forwards whole lines only
+)
+
+var faults = []string{
+	faultDrop, faultDouble, faultSwap, faultCount, faultNoFIN, faultRSTAsFIN, faultEarlyRST, faultHoard, faultLeak, faultExit, faultHoldLines,
+}
+
 // relayOne moves bytes from src to dst, and then src's kind of end.
 func (s *relayState) relayOne(dst, src stream) error {
-	buf, at := make([]byte, 32<<10), 0
-	var typ [4]byte // of the line being read
+	out := &sabotaged{dst: dst, fault: s.fault}
+	defer out.close()
+	var line lineTypes
+	buf := make([]byte, 32<<10)
 	for {
 		n, err := src.Read(buf)
-		if _, werr := dst.Write(buf[:n]); werr != nil {
+		line.count(buf[:n], s)
+		if werr := out.write(buf[:n]); werr != nil {
 			return werr
 		}
-		for _, b := range buf[:n] {
-			typ[min(at, 3)] = b
-			at++
-			if b == '\n' {
-				if i := strings.Index("REQACKNAK", string(typ[:3])); i >= 0 && at > 3 {
-					s.types[i/3].Add(1)
-				}
-				at = 0
-			}
-		}
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF) && s.fault == faultNoFIN:
+			return nil
+		case errors.Is(err, io.EOF), err != nil && s.fault == faultRSTAsFIN:
 			return dst.CloseWrite()
 		case err != nil:
 			p := &peer{dst, "relay"}
-			if err := p.delivered(); err != nil {
-				return err
+			if s.fault != faultEarlyRST {
+				if err := p.delivered(); err != nil {
+					return err
+				}
 			}
 			_ = src.Close()
 			return p.reset()
 		}
+	}
+}
+
+// lineTypes counts a stream's complete lines by their first three bytes.
+type lineTypes struct {
+	head [4]byte
+	at   int
+}
+
+func (l *lineTypes) count(b []byte, s *relayState) {
+	for _, c := range b {
+		l.head[min(l.at, 3)] = c
+		l.at++
+		if c != '\n' {
+			continue
+		}
+		if i := strings.Index("REQACKNAK", string(l.head[:3])); i >= 0 && i%3 == 0 && l.at > 3 {
+			s.types[i/3].Add(1)
+			if s.fault == faultCount && i > 0 {
+				s.types[i/3].Add(1)
+			}
+		}
+		l.at = 0
 	}
 }

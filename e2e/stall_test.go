@@ -1,44 +1,37 @@
 package e2e
 
 import (
-	"io"
+	"errors"
+	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
-// counted is a reader that tells how much has been read: for a sender, how far it has come.
-type counted struct {
-	io.Reader
-	n atomic.Int64
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p[:min(len(p), 64<<10)]) // a step is what one write hands to the kernel
-	c.n.Add(int64(n))
-	return n, err
+// pourOut sends the stream without a deadline, adding up what the kernel has taken.
+func (p *peer) pourOut(m *messages, sent *atomic.Int64) error {
+	_ = p.SetWriteDeadline(time.Time{})
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := m.Read(buf)
+		if err != nil {
+			return nil
+		}
+		if _, err := p.Write(buf[:n]); err != nil {
+			return err
+		}
+		sent.Add(int64(n))
+	}
 }
 
 // pour sends the stream until it is stuck against a reader that does not read. It returns how to wait for its end.
 func pour(t testing.TB, from *peer, m *messages) (finished func() error) {
 	t.Helper()
 	total := int64(m.n) * int64(m.size)
-	source := &counted{Reader: m}
+	var sent atomic.Int64
 	result := make(chan error, 1)
-	go func() {
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := source.Read(buf)
-			if err != nil {
-				result <- nil
-				return
-			}
-			if _, err := from.Write(buf[:n]); err != nil { // no deadline: it is meant to wait
-				result <- err
-				return
-			}
-		}
-	}()
-	if n := steady(t, "the sender", source.n.Load); n >= total {
+	go func() { result <- from.pourOut(m, &sent) }()
+	if n := steady(t, "the sender", sent.Load); n >= total {
 		t.Fatalf("%d of %d bytes were taken for a reader that does not read", n, total)
 	}
 	return func() error { return <-result }
@@ -86,12 +79,13 @@ func stall(t *testing.T, engine string, client, server bool) {
 	if grown := p.rss() - base; grown > stallGrowth {
 		t.Errorf("resident memory grew by %d bytes", grown)
 	}
+	ok(t, c.widen())
 	ok(t, together(ends...))
 	can.check()
 	finish(t, c, s)
 }
 
-// A thousand clients stop reading at once while their servers have more for them than all buffers take.
+// A thousand clients stop reading at once while their servers have more for them than the kernel's buffers take.
 func TestThousandStalledClients(t *testing.T) {
 	eachEngineAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
@@ -100,39 +94,29 @@ func TestThousandStalledClients(t *testing.T) {
 		k := dial(t, p.addr, 0)
 		go echo(u.accept())
 		can := singOn(t, k)
-		const n, each, size = 1000, 12, 64 << 10
+		const n, each, size = 1000, 8, 64 << 10
 		clients, servers := make([]*peer, n), make([]*peer, n)
 		for i := range n {
-			clients[i] = dial(t, p.addr, 4096)
+			clients[i] = dialSmall(t, p.addr)
 			servers[i] = u.accept()
+			ok(t, servers[i].stream.(*net.TCPConn).SetWriteBuffer(16<<10))
 		}
 		base := p.rss()
 		var sent atomic.Int64
 		poured := make(chan error, 1)
 		go func() {
-			poured <- forAll(n, func(i int) error {
-				m := &counted{Reader: acks(i, each, size)}
-				buf := make([]byte, 16<<10)
-				for {
-					n, err := m.Read(buf)
-					if err != nil {
-						return nil
-					}
-					if _, err := servers[i].Write(buf[:n]); err != nil {
-						return err
-					}
-					sent.Add(int64(n))
-				}
-			})
+			poured <- forAll(n, func(i int) error { return servers[i].pourOut(acks(i, each, size), &sent) })
 		}()
 		if stuck := steady(t, "the servers", sent.Load); stuck >= n*each*size {
-			t.Fatal("all was taken for readers that do not read")
+			t.Fatalf("%d of %d bytes were taken for readers that do not read", stuck, n*each*size)
 		}
 		if grown := p.rss() - base; grown > 128<<20 {
 			t.Errorf("resident memory grew by %d MiB", grown>>20)
 		}
 		can.live()
-		ok(t, forAll(n, func(i int) error { return clients[i].expect(acks(i, each, size)) }))
+		ok(t, forAll(n, func(i int) error {
+			return errors.Join(clients[i].widen(), clients[i].expect(acks(i, each, size)))
+		}))
 		ok(t, <-poured)
 		can.check()
 		p.reaches(stats{"buffered": 0})

@@ -1,0 +1,293 @@
+package e2e
+
+import (
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// limitDescriptors sets the child's limit to what it has open now and some more, until restore is called.
+func (p *proxy) limitDescriptors(more int) (restore func()) {
+	p.t.Helper()
+	n, _ := p.descriptors()
+	var old unix.Rlimit
+	ok(p.t, unix.Prlimit(p.pid(), unix.RLIMIT_NOFILE, nil, &old))
+	ok(p.t, unix.Prlimit(p.pid(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n + more), Max: old.Max}, nil))
+	return func() { ok(p.t, unix.Prlimit(p.pid(), unix.RLIMIT_NOFILE, &old, nil)) }
+}
+
+// Out of descriptors: the canary sings on, accepting pauses without spinning, and once descriptors are there again the clients
+// that waited are served, every byte of them.
+func TestOutOfDescriptors(t *testing.T) {
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := launchPlain(t, engine, u.addr, nil)
+		t.Cleanup(p.check)
+		quiet := p.dial()
+		ok(t, quiet.send([]byte("REQ 1\n")))
+		ok(t, quiet.expectText("ACK 1\n"))
+		restore := p.limitDescriptors(9) // odd: one client is accepted and finds no descriptor for its server
+		const n = 40
+		waiting := make([]*peer, n)
+		for i := range waiting {
+			waiting[i] = p.dial()
+			ok(t, waiting[i].send(requests(i, 3, 50).bytes()))
+		}
+		eventually(t, "descriptors have run out", func() bool { return p.stats()["accept_errors"] > 0 })
+		k := singOn(t, quiet)
+		k.live()
+		k.check()
+		spent := cpuOver(p, 500*time.Millisecond)
+		if spent > 0.10 {
+			t.Errorf("out of descriptors the process takes %.0f %% of a CPU", 100*spent)
+		}
+		restore()
+		served, closed := 0, 0
+		for i, c := range waiting {
+			want := answersTo(requests(i, 3, 50).bytes())
+			switch got, e, err := c.next(want.Len()); {
+			case err != nil:
+				t.Fatal(err)
+			case e != "": // it was accepted when there was no descriptor for its server
+				closed++
+			default:
+				served++
+				ok(t, differs(got, want))
+			}
+		}
+		if served < n-5 {
+			t.Errorf("of %d clients that waited %d were served and %d closed", n, served, closed)
+		}
+		for _, c := range waiting {
+			c.Close()
+		}
+		late := newCanary(t, p)
+		late.check()
+	})
+}
+
+// cpuOver is the share of one CPU that the child takes over a span.
+func cpuOver(p *proxy, span time.Duration) float64 {
+	from, at := p.cpu(), time.Now()
+	<-time.After(span) // the span itself is what is measured
+	return float64(p.cpu()-from) * 0.01 / time.Since(at).Seconds()
+}
+
+// With connections open and nothing to do the process sleeps.
+func TestIdleTakesNoCPU(t *testing.T) {
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := launchPlain(t, engine, u.addr, nil)
+		t.Cleanup(p.check)
+		for i := range 200 {
+			c := p.dial()
+			ok(t, c.send(requests(i, 1, 10).bytes()))
+			ok(t, c.expect(answersTo(requests(i, 1, 10).bytes())))
+			if i%2 == 0 {
+				ok(t, c.CloseWrite()) // the echo server closes: half of them are gone
+			} else if i%4 == 1 {
+				ok(t, c.send([]byte("REQ 2 unfinished")))
+			}
+		}
+		p.reaches(stats{"connections": 100})
+		if spent := cpuOver(p, 400*time.Millisecond); spent > 0.03 {
+			t.Errorf("idle, the process takes %.1f %% of a CPU", 100*spent)
+		}
+	})
+}
+
+// A half-closed connection, and one whose server is stalled, must not keep the loop awake.
+func TestHalfClosedTakesNoCPU(t *testing.T) {
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := launchPlain(t, engine, u.addr, nil)
+		t.Cleanup(p.check)
+		c, s := p.pair(u)
+		ok(t, c.CloseWrite())
+		ok(t, s.ends(fin))
+		c2, s2 := p.pair(u)
+		ok(t, s2.CloseWrite())
+		ok(t, c2.ends(fin))
+		small := dial(t, p.addr, 4096)
+		s3 := u.accept()
+		ok(t, small.send([]byte("REQ 0\n")))
+		ok(t, s3.expectText("REQ 0\n"))
+		finished := pour(t, s3, acks(1, stallCount, stallSize))
+		if spent := cpuOver(p, 400*time.Millisecond); spent > 0.03 {
+			t.Errorf("half-closed and stalled, the process takes %.1f %% of a CPU", 100*spent)
+		}
+		ok(t, small.reset())
+		if finished() == nil {
+			t.Error("everything was sent")
+		}
+	})
+}
+
+// Clients that are gone before they are accepted do no harm.
+func TestAbortedBeforeAccept(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := start(t, engine, u.addr)
+		k := newCanary(t, p)
+		ok(t, forAll(8, func(int) error {
+			for i := range 100 {
+				c, err := connect(p.addr, 0)
+				if err != nil {
+					return err
+				}
+				if i%2 == 0 {
+					_ = c.send([]byte("REQ 1\n"))
+				}
+				if err := c.reset(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		k.check()
+		p.reaches(stats{"connections": 0})
+	})
+}
+
+// The same while the process is stopped, so that all of them are in the accept queue, dead, when it looks.
+func TestDeadInAcceptQueue(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := start(t, engine, u.addr)
+		p.signal(syscall.SIGSTOP)
+		for range 100 {
+			c := p.dial()
+			ok(t, c.send([]byte("REQ 1\n")))
+			ok(t, c.reset())
+		}
+		p.signal(syscall.SIGCONT)
+		k := newCanary(t, p)
+		k.check()
+		p.reaches(stats{"connections": 0})
+	})
+}
+
+// --maxconn holds: further clients wait in the accept queue and are served when one ends.
+func TestMaxConn(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr, "--maxconn=2", "--loops=1")
+		c1, s1 := p.pair(u)
+		c2, s2 := p.pair(u)
+		waiting := p.dial()
+		ok(t, waiting.send([]byte("REQ 3\n")))
+		ok(t, c1.send([]byte("REQ 1\n")))
+		ok(t, s1.expectText("REQ 1\n"))
+		p.counts(stats{"connections": 2, "msg_req": 1})
+		finish(t, c1, s1)
+		s3 := u.accept()
+		ok(t, s3.expectText("REQ 3\n"))
+		finish(t, waiting, s3)
+		finish(t, c2, s2)
+	})
+}
+
+// A maxconn beyond the descriptor limit is lowered, with a warning.
+func TestMaxConnAboveLimit(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr, "--maxconn=1000000")
+		if !strings.Contains(p.errors(), "level=WARN") || !strings.Contains(p.errors(), "maxconn") {
+			t.Errorf("no warning about maxconn:\n%s", p.errors())
+		}
+		var limit unix.Rlimit
+		ok(t, unix.Prlimit(p.pid(), unix.RLIMIT_NOFILE, nil, &limit))
+		if limit.Cur != limit.Max {
+			t.Errorf("the soft limit is %d, the hard one %d", limit.Cur, limit.Max)
+		}
+		if n := p.stats()["maxconn"]; n < 1 || n > float64(limit.Cur)/2 {
+			t.Errorf("maxconn is %v with %d descriptors", n, limit.Cur)
+		}
+	})
+}
+
+// Unix sockets on either side and on both; the listening path is gone after a clean stop, and a dead one is no obstacle.
+func TestUnixSockets(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for _, row := range []struct{ listen, forward bool }{{true, false}, {false, true}, {true, true}} {
+			listen, forward := "127.0.0.1:0", "127.0.0.1:0"
+			if row.listen {
+				listen = "unix:" + unixPath(t, "l")
+			}
+			if row.forward {
+				forward = "unix:" + unixPath(t, "f")
+			}
+			u := listenUpstream(t, forward)
+			p := start(t, engine, u.addr, "--listen="+listen)
+			c, s := p.pair(u)
+			ok(t, together(
+				func() error { return c.sendAll(requests(1, 300, 5000)) },
+				func() error { return s.expect(requests(1, 300, 5000)) },
+				func() error { return s.sendAll(acks(1, 300, 5000)) },
+				func() error { return c.expect(acks(1, 300, 5000)) },
+			))
+			finish(t, c, s)
+			p.reaches(stats{"msg_req": 300, "msg_ack": 300, "connections": 0})
+			p.stop()
+			if _, err := os.Stat(strings.TrimPrefix(listen, "unix:")); row.listen && err == nil {
+				t.Error("the socket's path is still there")
+			}
+		}
+	})
+}
+
+// The path of a unix socket whose proxy was killed is taken over; one that is in use is not.
+func TestUnixPathLeftBehind(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		listen := "--listen=unix:" + unixPath(t, "l")
+		launch(t, engine, u.addr, []string{listen}).kill()
+		p := start(t, engine, u.addr, listen)
+		c, s := p.pair(u)
+		finish(t, c, s)
+		path, args, opts := command(engine)
+		second := startProcess(t, path, append(args, listen, "--forward="+u.addr), opts...)
+		if code := second.exit(); code != 1 {
+			t.Errorf("the second proxy on a path in use ended with code %d, want 1", code)
+		}
+		oneLine(t, second)
+		c, s = p.pair(u)
+		finish(t, c, s)
+	})
+}
+
+// IPv6 on both sides.
+func TestIPv6(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+			t.Fatalf("this test needs ::1: %v", err)
+		} else {
+			l.Close()
+		}
+		u := listenUpstream(t, "[::1]:0")
+		p := start(t, engine, u.addr, "--listen=[::1]:0")
+		c, s := p.pair(u)
+		ok(t, c.send([]byte("REQ 1\n")))
+		ok(t, s.expectText("REQ 1\n"))
+		finish(t, c, s)
+	})
+}
+
+// oneLine wants the child's standard error to be exactly one line, and returns it.
+func oneLine(t *testing.T, p *process) string {
+	t.Helper()
+	text := p.errors()
+	if strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "\n") {
+		t.Errorf("standard error is not one line:\n%s", text)
+	}
+	return text
+}

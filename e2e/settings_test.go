@@ -1,0 +1,72 @@
+package e2e
+
+import (
+	"testing"
+)
+
+// Every way to accept, to spread over loops and to send gives the same bytes and counts.
+func TestSettings(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		flags []string
+	}{
+		{"accept single", []string{"--accept=single", "--loops=2"}},
+		{"accept single, one loop", []string{"--accept=single", "--loops=1"}},
+		{"two loops", []string{"--loops=2"}},
+		{"five loops, not pinned", []string{"--loops=5", "--pin=false"}},
+		{"cork", []string{"--cork"}},
+		{"no nodelay", []string{"--nodelay=false"}},
+		{"small buffer", []string{"--max-buffer=4096"}},
+		{"backlog 1", []string{"--backlog=1"}},
+		{"tracked", []string{"--log=/dev/null"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, engine string) {
+				u := newUpstream(t)
+				u.serve(echo)
+				p := start(t, engine, u.addr, row.flags...)
+				const conns, rounds, batch = 20, 15, 40
+				ok(t, forAll(conns, func(i int) error { return rally(p.addr, i, rounds, batch) }))
+				const total = conns * rounds * batch
+				p.reaches(stats{"msg_req": total, "msg_ack": total, "msg_nak": 0, "bad": 0, "connections": 0})
+			})
+		})
+	}
+}
+
+// rally connects a client to an echoing server and plays rounds of batch requests of up to 2000 bytes.
+func rally(addr string, conn, rounds, batch int) error {
+	c, err := connect(addr, 0)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for r := range rounds {
+		m := &messages{typ: "REQ", conn: conn, first: r * batch, n: batch, size: 2000, spread: true}
+		b := m.bytes()
+		if err := together(
+			func() error { return c.send(b) },
+			func() error { return c.expect(answersTo(b)) },
+		); err != nil {
+			return err
+		}
+	}
+	return c.shutAndClose()
+}
+
+// With --accept=single connections go to the loops in turn.
+func TestLoopsShare(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr, "--accept=single", "--loops=2")
+		if n := p.stats()["loops"]; n != 2 {
+			t.Errorf("loops is %v, want 2", n)
+		}
+		for range 10 {
+			c, s := p.pair(u)
+			ok(t, c.send([]byte("REQ 1\n")))
+			ok(t, s.expectText("REQ 1\n"))
+		}
+		p.counts(stats{"connections": 10, "msg_req": 10})
+	})
+}

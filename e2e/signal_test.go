@@ -1,0 +1,268 @@
+package e2e
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TERM while eight clients are in the middle of their work: the listener closes, every request is answered, exit code 0.
+func TestTermDrains(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := start(t, engine, u.addr)
+		const conns, rounds = 8, 400
+		var done atomic.Int64
+		loads := make(chan error, 1)
+		clients := make([]*peer, conns)
+		for i := range clients {
+			clients[i] = p.dial()
+		}
+		go func() {
+			loads <- forAll(conns, func(i int) error {
+				for r := range rounds {
+					m := requests(i*rounds+r, 20, 100).bytes()
+					if err := clients[i].send(m); err != nil {
+						return err
+					}
+					if err := clients[i].expect(answersTo(m)); err != nil {
+						return err
+					}
+					done.Add(1)
+				}
+				return clients[i].shutAndClose()
+			})
+		}()
+		eventually(t, "the load is on", func() bool { return done.Load() > conns*rounds/20 })
+		p.signal(syscall.SIGTERM)
+		eventually(t, "new clients are refused", func() bool {
+			c, err := connect(p.addr, 0)
+			if err == nil {
+				c.Close()
+			}
+			return errors.Is(err, syscall.ECONNREFUSED)
+		})
+		if done.Load() == conns*rounds {
+			t.Error("the load was over before the listener closed: this shows nothing")
+		}
+		ok(t, <-loads)
+		if code := p.exit(); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
+		}
+	})
+}
+
+// Requests read before TERM are answered before the exit although the client has ended its side and the server is slow.
+func TestTermWaitsForAnswers(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		c, s := p.pair(u)
+		ok(t, c.send([]byte("REQ 1\nREQ 2\n")))
+		ok(t, s.expectText("REQ 1\nREQ 2\n"))
+		ok(t, c.CloseWrite())
+		ok(t, s.ends(fin))
+		p.signal(syscall.SIGTERM)
+		eventually(t, "the listener is closed", func() bool {
+			probe, err := connect(p.addr, 0)
+			if err == nil {
+				probe.Close()
+			}
+			return err != nil
+		})
+		ok(t, together(
+			func() error { return s.sendAll(acks(1, 100, 50_000)) },
+			func() error { return c.expect(acks(1, 100, 50_000)) },
+		))
+		ok(t, s.CloseWrite())
+		ok(t, c.ends(fin))
+		u.l.Close() // resets what the probes may have left in its queue
+		if code := p.exit(); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
+		}
+	})
+}
+
+// A connection that does not end is closed when --drain-timeout is over.
+func TestDrainTimeout(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr, "--drain-timeout=200ms")
+		c, s := p.pair(u)
+		ok(t, c.send([]byte("REQ 1 unanswered\n")))
+		ok(t, s.expectText("REQ 1 unanswered\n"))
+		p.signal(syscall.SIGTERM)
+		ok(t, together(func() error { return c.ends(fin, rst) }, func() error { return s.ends(fin, rst) }))
+		if code := p.exit(); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
+		}
+	})
+}
+
+// The second TERM, or INT, ends at once, whatever is open.
+func TestSecondTerm(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for _, second := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+			u := newUpstream(t)
+			p := start(t, engine, u.addr, "--drain-timeout=1h")
+			c, s := p.pair(u)
+			ok(t, c.send([]byte("REQ 1 unanswered\n")))
+			ok(t, s.expectText("REQ 1 unanswered\n"))
+			p.signal(syscall.SIGTERM)
+			eventually(t, "the listener is closed", func() bool {
+				probe, err := connect(p.addr, 0)
+				if err == nil {
+					probe.Close()
+				}
+				return err != nil
+			})
+			if p.exited() {
+				t.Fatal("the first TERM did not wait for the connection")
+			}
+			p.signal(second)
+			ok(t, together(func() error { return c.ends(fin, rst) }, func() error { return s.ends(fin, rst) }))
+			if code := p.exit(); code != 0 {
+				t.Errorf("exit code %d, want 0", code)
+			}
+		}
+	})
+}
+
+// After a KILL with open connections the same port can be bound again at once, and its peers see their connections end.
+func TestKillAndRestart(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := launch(t, engine, u.addr, nil)
+		c, s := p.pair(u)
+		ok(t, c.send([]byte("REQ 1\n")))
+		ok(t, s.expectText("REQ 1\n"))
+		p.kill()
+		ok(t, together(func() error { return c.ends(fin, rst) }, func() error { return s.ends(fin, rst) }))
+		again := start(t, engine, u.addr, "--listen="+p.addr)
+		c, s = again.pair(u)
+		ok(t, c.send([]byte("REQ 2\n")))
+		ok(t, s.expectText("REQ 2\n"))
+		finish(t, c, s)
+	})
+}
+
+// USR1 a thousand times a second under load: each answer is whole, none falls behind the one before it, no byte is lost.
+func TestStatsStorm(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := start(t, engine, u.addr)
+		const conns, rounds, batch = 4, 150, 50
+		stop := make(chan struct{})
+		var storm sync.WaitGroup
+		storm.Go(func() {
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					p.signal(syscall.SIGUSR1)
+				case <-stop:
+					return
+				}
+			}
+		})
+		loads := make(chan error, 1)
+		go func() {
+			loads <- forAll(conns, func(i int) error {
+				c, err := connect(p.addr, 0)
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				for r := range rounds {
+					m := requests(i*rounds+r, batch, 30).bytes()
+					if err := c.send(m); err != nil {
+						return err
+					}
+					if err := c.expect(answersTo(m)); err != nil {
+						return err
+					}
+				}
+				return c.shutAndClose()
+			})
+		}()
+		last, n := stats{}, 0
+		ok(t, func() error {
+			for {
+				select {
+				case err := <-loads:
+					return err
+				case b := <-p.packets:
+					s := parseStats(t, string(b))
+					for _, name := range []string{"msg_total", "msg_req", "msg_ack"} {
+						if s[name] < last[name] {
+							t.Errorf("%s fell from %v to %v", name, last[name], s[name])
+						}
+					}
+					last, n = s, n+1
+				}
+			}
+		}())
+		close(stop)
+		storm.Wait()
+		if n < 10 {
+			t.Errorf("only %d answers to SIGUSR1", n)
+		}
+		p.quiet()
+		p.reaches(stats{"msg_req": conns * rounds * batch, "msg_ack": conns * rounds * batch, "connections": 0})
+	})
+}
+
+// quiet waits until signals sent before have all been answered.
+func (p *proxy) quiet() {
+	p.t.Helper()
+	steady(p.t, "standard output", func() int64 {
+		for {
+			select {
+			case <-p.packets:
+				return time.Now().UnixNano()
+			default:
+				return 0
+			}
+		}
+	})
+}
+
+// PIPE and WINCH and a stream of HUP without a log change nothing.
+func TestHarmlessSignals(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := start(t, engine, u.addr)
+		k := newCanary(t, p)
+		for range 20 {
+			for _, s := range []syscall.Signal{syscall.SIGPIPE, syscall.SIGWINCH, syscall.SIGHUP, syscall.SIGCONT} {
+				p.signal(s)
+			}
+			k.live()
+		}
+		k.check()
+	})
+}
+
+// A stopped process (SIGSTOP, SIGCONT) goes on where it was.
+func TestStopAndContinue(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		c, s := p.pair(u)
+		p.signal(syscall.SIGSTOP)
+		ok(t, c.send(requests(1, 500, 100).bytes()))
+		ok(t, s.send(acks(1, 500, 100).bytes()))
+		p.signal(syscall.SIGCONT)
+		ok(t, s.expect(requests(1, 500, 100)))
+		ok(t, c.expect(acks(1, 500, 100)))
+		finish(t, c, s)
+		p.counts(stats{"msg_req": 500, "msg_ack": 500})
+	})
+}
