@@ -1,0 +1,83 @@
+// Command foobench generates load for the Foo protocol, checks every answer, and compares proxies.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Exit codes. 3 is not used, so that 4 means the same here as in the project's other programs: the result is incomplete.
+const (
+	exitOK      = 0
+	exitFailed  = 1 // the target failed, or something could not be started
+	exitUsage   = 2
+	exitInvalid = 4 // the generator, not the target, was the limit
+)
+
+// command is one of foobench's subcommands.
+type command struct {
+	name, summary string
+	run           func(args []string, stdout, stderr io.Writer) error
+}
+
+// exitError carries an exit code with its message.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func usageError(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func commands() []command {
+	return []command{
+		{"load", "generate load and measure", runLoad},
+	}
+}
+
+func main() { os.Exit(dispatch(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func dispatch(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || args[0] == "help" {
+		overview(stdout)
+		if len(args) == 0 {
+			return exitUsage
+		}
+		return exitOK
+	}
+	for _, c := range commands() {
+		if c.name != args[0] {
+			continue
+		}
+		err := c.run(args[1:], stdout, stderr)
+		switch {
+		case err == nil, errors.Is(err, flag.ErrHelp):
+			return exitOK
+		default:
+			fmt.Fprintf(stderr, "foobench %s: %v\n", c.name, err)
+			var exit *exitError
+			if errors.As(err, &exit) {
+				return exit.code
+			}
+			return exitFailed
+		}
+	}
+	fmt.Fprintf(stderr, "foobench: no command %q; foobench --help lists them\n", args[0])
+	return exitUsage
+}
+
+func overview(w io.Writer) {
+	fmt.Fprint(w, "usage: foobench COMMAND [flags]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
+	}
+	fmt.Fprint(w, "\nfoobench COMMAND --help lists the flags of a command. Every flag can also be given as an environment variable,\n"+
+		"FOOBENCH_ and the flag's name in capitals.\n")
+}
