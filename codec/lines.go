@@ -9,10 +9,8 @@ import (
 // The line-wise scanner: whole valid lines by a straight run over their parts,
 // everything else by the automaton.
 
-// scan checks b from offset at on and returns the offset where it stopped:
-// len(b), or that of the first byte that cannot be Foo with what was wanted
-// there.
-func (s *Scanner) scan(b []byte, at int, p *pass) (int, Want) {
+// scanLines is scan line by line.
+func (s *Scanner) scanLines(b []byte, at int, p *pass) (int, Want) {
 	for at < len(b) {
 		if s.state == stRequests || s.state == stAnswers {
 			if n := s.wholeLine(b[at:]); n > 0 {

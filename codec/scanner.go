@@ -18,6 +18,8 @@ type Scanner struct {
 	state   uint8
 	nak     uint8 // 1 when the current line's type is NAK
 	badWant Want
+	slow    uint16 // bytes to go line by line before a kernel is tried again
+	penalty uint16 // what slow was set to when a kernel last met a bad line
 }
 
 // NewScanner makes the scanner of one stream. maxLine is the longest line
