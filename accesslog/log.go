@@ -1,0 +1,227 @@
+package accesslog
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Stdout as Options.Path is standard output; it is not closed.
+const Stdout = "-"
+
+// Values of Options.Format and Options.Overflow; "" is the first of each.
+const (
+	Text = "text"
+	JSON = "json" // one object per line, the same fields
+
+	Drop  = "drop"  // a line that finds its ring full is dropped and counted
+	Block = "block" // its producer waits
+)
+
+// Options say where and how to log.
+type Options struct {
+	Path      string
+	Format    string
+	Overflow  string
+	Rings     int          // producers, at least 1
+	RingBytes int          // of each ring, rounded up to a power of two; 0 = 1 MiB, at least 8 KiB
+	Logger    *slog.Logger // told when the device fails and when it is back; nil = slog.Default()
+}
+
+const (
+	ringBytesDefault = 1 << 20
+	ringBytesMin     = 8 * lineMax
+	ringBytesMax     = 1 << 30
+)
+
+// Log is an open access log.
+type Log struct {
+	path  string
+	block bool
+	rings []*Ring
+
+	_        pad
+	state    atomic.Uint32 // of the writer: busy, gathering or asleep
+	closed   atomic.Bool   // Close was called: nobody waits for room
+	failed   atomic.Bool   // the last write failed: likewise
+	finished atomic.Bool   // Close has returned: what the rings hold is lost
+	_        pad
+
+	wake     chan struct{}            // holds a token when the writer has a reason to look; one is enough
+	next     atomic.Pointer[handover] // the file to go on with
+	deadline atomic.Int64             // when Close gives up, Unix ns
+	done     chan struct{}            // closed by the writer when it has ended, after result is set
+	result   error
+
+	mu       sync.Mutex    // serialises Reopen and Close
+	patience time.Duration // how long these wait for a writer whose device is stuck
+}
+
+// Open opens or creates the log, for appending, and starts its writer.
+func Open(o Options) (*Log, error) {
+	shape, block := &textShape, false
+	switch o.Format {
+	case "", Text:
+	case JSON:
+		shape = &jsonShape
+	default:
+		return nil, fmt.Errorf("log format %q is neither %s nor %s", o.Format, Text, JSON)
+	}
+	switch o.Overflow {
+	case "", Drop:
+	case Block:
+		block = true
+	default:
+		return nil, fmt.Errorf("log overflow policy %q is neither %s nor %s", o.Overflow, Drop, Block)
+	}
+	if o.Rings < 1 {
+		return nil, fmt.Errorf("log with %d rings", o.Rings)
+	}
+	if o.RingBytes < 0 || o.RingBytes > ringBytesMax {
+		return nil, fmt.Errorf("log ring of %d bytes: at most %d", o.RingBytes, ringBytesMax)
+	}
+	if o.RingBytes == 0 {
+		o.RingBytes = ringBytesDefault
+	}
+	size := 1 << bits.Len(uint(max(o.RingBytes, ringBytesMin)-1))
+	fd, err := openFile(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{
+		path: o.Path, block: block, rings: make([]*Ring, o.Rings),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), patience: 2 * time.Second,
+	}
+	for i := range l.rings {
+		l.rings[i] = &Ring{log: l, size: uint64(size), buf: make([]byte, size+lineMax), format: newFormat(shape)}
+	}
+	w := writer{log: l, logger: o.Logger}
+	if w.logger == nil {
+		w.logger = slog.Default()
+	}
+	w.use(fd)
+	go w.run()
+	return l, nil
+}
+
+// openFile returns a descriptor to append to. Non-blocking, so that a pipe whose reader is slow cannot hold the writer;
+// on a regular file this means nothing.
+func openFile(path string) (int, error) {
+	if path == Stdout {
+		return unix.Stdout, nil
+	}
+	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_CLOEXEC | unix.O_NONBLOCK
+	for {
+		fd, err := unix.Open(path, flags, 0o640)
+		if err == nil {
+			return fd, nil
+		}
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.ENXIO {
+			return -1, fmt.Errorf("open log %s: nothing reads from this pipe", path)
+		}
+		return -1, &os.PathError{Op: "open log", Path: path, Err: err}
+	}
+}
+
+// Ring returns the ring of producer i of [0, Rings).
+func (l *Log) Ring(i int) *Ring { return l.rings[i] }
+
+// Dropped returns the sum of all rings' Dropped.
+func (l *Log) Dropped() uint64 {
+	var n uint64
+	for _, r := range l.rings {
+		n += r.Dropped()
+	}
+	return n
+}
+
+// handover is a new file on its way to the writer, which closes taken when it has gone over to it.
+type handover struct {
+	fd    int
+	taken chan struct{}
+}
+
+// Reopen opens the log's path again and goes over to what is there now. No line is lost or split by that: a line already
+// begun in the old file is finished there, or, should that fail, written whole to the new one. On an error the old file
+// stays in use. On standard output Reopen does nothing.
+func (l *Log) Reopen() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed.Load() {
+		return os.ErrClosed
+	}
+	if l.path == Stdout {
+		return nil
+	}
+	fd, err := openFile(l.path)
+	if err != nil {
+		return err
+	}
+	h := &handover{fd: fd, taken: make(chan struct{})}
+	if old := l.next.Swap(h); old != nil {
+		_ = unix.Close(old.fd) // never used: nothing can be lost with it
+	}
+	l.nudge()
+	patience := time.NewTimer(l.patience)
+	defer patience.Stop()
+	select {
+	case <-h.taken:
+		return nil
+	case <-patience.C:
+		return fmt.Errorf("log %s: a write to the old file is stuck; the new one is used as soon as it ends", l.path)
+	}
+}
+
+var errStuck = errors.New("the device takes nothing")
+
+// Close writes what the rings hold and ends the writer. Lines that come later are dropped and counted. If not all could be
+// written the error says how many lines were lost, and Dropped counts them. Closing again is an error that changes nothing.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed.Load() {
+		return os.ErrClosed
+	}
+	before := l.Dropped()
+	l.deadline.Store(time.Now().Add(l.patience).UnixNano())
+	l.closed.Store(true)
+	l.nudge()
+	// The writer of a pipe keeps the deadline by itself; only one that is stuck inside a write is left behind.
+	patience := time.NewTimer(2 * l.patience)
+	defer patience.Stop()
+	err := errStuck
+	select {
+	case <-l.done:
+		err = l.result
+	case <-patience.C:
+	}
+	l.finished.Store(true)
+	if err != nil {
+		return fmt.Errorf("log %s: %d lines lost at the end: %w", l.path, l.Dropped()-before, err)
+	}
+	return nil
+}
+
+// rouse wakes the writer unless it is busy; busy, it looks at the rings before it rests.
+func (l *Log) rouse() {
+	if s := l.state.Load(); s != busy && l.state.CompareAndSwap(s, busy) {
+		l.nudge()
+	}
+}
+
+func (l *Log) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}

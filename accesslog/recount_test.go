@@ -1,0 +1,99 @@
+package accesslog
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"pgregory.net/rapid"
+)
+
+func TestRecountAgainstProducer(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text, object := newFormat(&textShape), newFormat(&jsonShape)
+		var log []byte
+		var want Totals
+		for range rapid.IntRange(0, 40).Draw(t, "lines") {
+			f := rapid.SampledFrom([]*format{&text, &object}).Draw(t, "format")
+			result := Result(rapid.IntRange(0, 2).Draw(t, "result"))
+			switch kind := rapid.IntRange(0, 4).Draw(t, "kind"); kind {
+			case 0, 1:
+				if kind == 1 && result == None {
+					continue
+				}
+				if kind == 0 {
+					log = f.appendRequest(log, &Request{Result: result, Fits: result == NAK})
+					want.Req++
+				} else {
+					log = f.appendAnswer(log, &Answer{Result: result, Fits: result == NAK})
+					want.Unmatched++
+				}
+				switch result {
+				case ACK:
+					want.Ack++
+				case NAK:
+					want.Nak++
+				case None:
+					want.Unanswered++
+				}
+			case 2:
+				log = f.appendConn(log, &Conn{Class: "foo", End: "client-fin"})
+				want.Connections++
+			case 3:
+				log = f.appendBad(log, &Bad{Dir: "request", Want: "seq", Got: rapid.SliceOf(rapid.Byte()).Draw(t, "got")})
+				want.Bad++
+			case 4:
+				log = append(log, rapid.SampledFrom(foreign).Draw(t, "foreign")...)
+				want.Skipped++
+			}
+		}
+		got, err := Recount(iotest.OneByteReader(strings.NewReader(string(log))))
+		if err != nil || got != want {
+			t.Fatalf("got %+v, %v; want %+v\n%s", got, err, want, log)
+		}
+		if got.Total() != want.Req+want.Ack+want.Nak {
+			t.Fatalf("total %d of %+v", got.Total(), got)
+		}
+	})
+}
+
+// foreign are lines that are no log's.
+var foreign = []string{
+	"\n", " \n", "{}\n", "{\n", "null\n",
+	"REQ conn=1 res=ACK\n",
+	"yesterday REQ conn=1 res=ACK\n",
+	"2026-01-02T03:04:05.123456Z\n",
+	"2026-01-02T03:04:05.123456Z REQ\n",
+	"2026-01-02T03:04:05.123456Z REQ conn=1\n",
+	"2026-01-02T03:04:05.123456Z REQ conn=1 res=\n",
+	"2026-01-02T03:04:05.123456Z REQ conn=1 res=ack\n",
+	"2026-01-02T03:04:05.123456Z RES conn=1 res=-\n",
+	"2026-01-02T03:04:05.123456Z req conn=1 res=ACK\n",
+	"2026-01-02T03:04:05.123456Z REQX conn=1 res=ACK\n",
+	`{"kind":"RES"}` + "\n",
+	`{"kind":"REQ","res":"OK"}` + "\n",
+	`{"kind":"REQ","res":1}` + "\n",
+	`{"kind":"REQ","res":"ACK"} trailing` + "\n",
+	strings.Repeat("x", 300_000) + "\n",
+}
+
+func TestRecountOfUnfinishedLines(t *testing.T) {
+	const whole = "2026-01-02T03:04:05.123456Z REQ conn=42 client=unix seq=7 len=18 res=ACK rlen=9 lat_us=184\n"
+	checkRecount(t, "", &Totals{})
+	checkRecount(t, whole, &Totals{Req: 1, Ack: 1})
+	for i := 1; i < len(whole); i++ {
+		checkRecount(t, whole+whole[:i], &Totals{Req: 1, Ack: 1, Skipped: 1})
+	}
+	checkRecount(t, whole+strings.Repeat("x", 300_000), &Totals{Req: 1, Ack: 1, Skipped: 1})
+}
+
+func TestRecountReturnsTheReadersError(t *testing.T) {
+	broken := errors.New("broken")
+	for _, before := range []string{"", "x", "x\n", strings.Repeat("x", 100_000)} {
+		if _, err := Recount(io.MultiReader(strings.NewReader(before), iotest.ErrReader(broken))); !errors.Is(err, broken) {
+			t.Errorf("after %d bytes: error %v, want %v", len(before), err, broken)
+		}
+	}
+}
