@@ -11,6 +11,7 @@ import (
 // It balances perfectly and costs a hand-over and a wake-up for each connection.
 type acceptor struct {
 	listener int
+	flags    int // of the accepted sockets
 	proxy    *Proxy
 	stopping atomic.Bool
 }
@@ -54,7 +55,7 @@ func (a *acceptor) acceptFor(w *worker) bool {
 		time.Sleep(acceptorLook)
 		return false
 	}
-	fd, _, err := unix.Accept4(a.listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	fd, _, err := unix.Accept4(a.listener, a.flags)
 	if err == nil {
 		w.give(int32(fd))
 		return true

@@ -57,5 +57,6 @@ type Config struct {
 	LogFormat    string // "text", "json"
 	LogOverflow  string // "drop", "block"
 	Logger       *slog.Logger
-	BypassChecks bool // forward without scanning: exists to measure what scanning costs
+	BypassChecks bool   // forward without scanning: exists to measure what scanning costs
+	RingTest     string // bends the io_uring engine for tests, see parseRingTest
 }

@@ -27,16 +27,15 @@ type core struct {
 	now      int64 // ns of the loop's clock, read once per turn
 	wallZero int64 // Unix time in µs when the loop's clock was 0
 
-	high, low int     // watermarks of a flow's queue in bytes
-	reserved  int     // segments of the slab kept so that every flow can have one
-	lineEnds  []int32 // scratch of scan
-	conns     *atomic.Int64
-	opened    uint64 // sessions begun on this loop
-	upstream  netip.AddrPort
+	reserved int     // segments of the slab kept so that every flow can have one
+	lineEnds []int32 // scratch of scan
+	conns    *atomic.Int64
+	opened   uint64 // sessions begun on this loop
+	upstream netip.AddrPort
 
-	clientDomain int  // AF_INET, AF_INET6 or AF_UNIX
-	draining     bool // no new connections
-	quiet        bool // no new requests
+	domain   [2]int // of the sockets of either side: AF_INET, AF_INET6 or AF_UNIX
+	draining bool   // no new connections
+	quiet    bool   // no new requests
 }
 
 func (c *core) readClock() { c.now = stats.Now() }
@@ -72,6 +71,9 @@ func (c *core) begin(fd int32, from netip.AddrPort) *session {
 // release accounts for a session whose descriptors are closed and of which no operation is in flight, and frees its slot.
 func (c *core) release(s *session) {
 	for d := range s.flow {
+		if s.flow[d].sending {
+			panic("session released while the kernel is sending from it")
+		}
 		s.flow[d].queue.drop(c.slab)
 	}
 	c.wheel.clear(&c.table, s)

@@ -54,10 +54,17 @@ func (c *core) sinkFailed(s *session, d side) {
 // loseSink ends flow d because nobody is left to send to.
 func (c *core) loseSink(s *session, d side) {
 	f := &s.flow[d]
-	f.queue.drop(c.slab)
+	c.dropQueue(f)
 	f.sink = gone
 	f.source = ended
 	c.sinkEnded(s)
+}
+
+// dropQueue throws away what a flow holds; what the kernel is sending stays until it is done with it.
+func (c *core) dropQueue(f *flow) {
+	if !f.sending {
+		f.queue.drop(c.slab)
+	}
 }
 
 // sinkShut: the FIN of flow d has been sent.
@@ -117,7 +124,7 @@ func (c *core) refuse(s *session, why cause) {
 	c.loseSink(s, client)
 	s.flow[client].source = dropping
 	answers := &s.flow[server]
-	answers.queue.drop(c.slab)
+	c.dropQueue(answers)
 	answers.source = ended
 	if answers.ending == endNone {
 		answers.ending = endFIN

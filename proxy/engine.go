@@ -13,6 +13,14 @@ type engineState struct {
 	readable [2]bool // epoll: a recv may find something
 	writable [2]bool // epoll: a send may find room
 	final    [2]bool // epoll: RDHUP, HUP or ERR was reported, so reading goes on to the end of the stream
-	queued   bool    // epoll: in the ready list
 	corked   [2]bool // TCP_CORK is on
+	queued   bool    // in the list of sessions to serve
+
+	armed      [2]bool // uring: a receive is in flight
+	cancelled  [2]bool // uring: it has been asked to end
+	starved    [2]bool // uring: it found no buffer; armed again when there are some
+	connecting bool    // uring: the connection attempt has not ended
+	dialled    bool    // uring: it has been submitted
+	inFlight   int32   // uring: operations without their final completion
+	closing    bool    // uring: everything in flight has been cancelled
 }

@@ -58,8 +58,6 @@ func newEpollEngine(c *core, w *worker, target *address) (_ *epollEngine, err er
 			e.close()
 		}
 	}()
-	// A flow is read again when all it had queued is sent: the kernel's own buffers hold enough for a peer to go on.
-	c.high, c.low = 1, 0
 	e.scratch = make([]byte, max(c.cfg.MaxBuffer, segSize))
 	e.msg.Iov = &e.iov[0]
 	if e.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -323,7 +321,7 @@ func (e *epollEngine) pauseAccept() {
 // open makes a session for an accepted descriptor and begins to connect its upstream.
 func (e *epollEngine) open(fd int32) {
 	s := e.begin(fd, peerAddr(&e.peer))
-	up, errno := upstreamSocket(e.target, e.cfg)
+	up, errno := upstreamSocket(e.target, e.cfg, unix.SOCK_NONBLOCK)
 	s.fd[server] = up
 	if errno == 0 {
 		errno = connect(up, e.target)

@@ -2,14 +2,15 @@ package proxy
 
 import (
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// recheckEvery is how often the kernel is asked whether everything has been delivered before an RST is relayed: nothing
-// announces that.
-const recheckEvery = int64(2 * time.Millisecond)
+// A flow is read again when all it had queued is sent: the kernel's own buffers hold enough for a peer to go on meanwhile.
+const (
+	highWater = 1
+	lowWater  = 0
+)
 
 // serve does all that a session wants and its descriptors allow, and closes it when it has finished. The session may be gone
 // afterwards.
@@ -56,16 +57,6 @@ func (e *epollEngine) serveFlow(s *session, d side, budget *int) (moved bool) {
 			return moved
 		}
 	}
-}
-
-// delivered says whether the destination of flow d has acknowledged everything; if not, it is asked again a little later.
-func (e *epollEngine) delivered(s *session, d side) bool {
-	if undelivered(s.fd[d^1], e.domain(d^1)) == 0 {
-		return true
-	}
-	s.recheck = e.now + recheckEvery
-	e.rearm(s)
-	return false
 }
 
 // receive reads once from side d, has it checked, and sends on what is valid. It returns the bytes read.
@@ -117,7 +108,7 @@ func (e *epollEngine) forward(s *session, d side, data []byte) {
 		e.kill(s, causeError) // readLimit keeps a segment for every flow, so this cannot be
 		return
 	}
-	e.queued(s, d)
+	e.queued(s, d, highWater)
 }
 
 // flush sends from flow d's queue once.
@@ -137,7 +128,7 @@ func (e *epollEngine) flush(s *session, d side) {
 		s.eng.writable[d^1] = false
 	}
 	if n > 0 {
-		e.sent(s, d, n)
+		e.sent(s, d, n, lowWater)
 	}
 }
 
@@ -150,38 +141,4 @@ func (e *epollEngine) sendFailed(s *session, d side, errno syscall.Errno) bool {
 	s.eng.final[d^1] = true
 	e.sinkFailed(s, d)
 	return true
-}
-
-func (e *epollEngine) domain(d side) int {
-	if d == server {
-		return e.target.domain
-	}
-	return e.clientDomain
-}
-
-// cork begins to hold back small segments towards side d for the rest of this wake-up.
-func (e *epollEngine) cork(s *session, d side) {
-	if e.cfg.Cork && !s.eng.corked[d] && e.domain(d) != unix.AF_UNIX {
-		s.eng.corked[d] = true
-		setCork(s.fd[d], true)
-	}
-}
-
-func (e *epollEngine) uncork(s *session) {
-	for d := range s.fd {
-		if s.eng.corked[d] {
-			s.eng.corked[d] = false
-			setCork(s.fd[d], false)
-		}
-	}
-}
-
-// closeSession closes both descriptors, which also takes them out of the epoll set, and frees the session.
-func (e *epollEngine) closeSession(s *session) {
-	for d, fd := range s.fd {
-		if fd >= 0 {
-			closeSocket(fd, s.abort[d])
-		}
-	}
-	e.release(s)
 }

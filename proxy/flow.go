@@ -50,6 +50,7 @@ type flow struct {
 	ending   ending
 	sink     sink
 	paused   bool // the queue went over the high watermark and has not been under the low one since
+	sending  bool // the kernel reads the front of the queue: true exactly from submitting a send to its completion
 	resync   bool // within a bad line that is forwarded
 }
 
@@ -97,6 +98,14 @@ func (q *segQueue) write(b *slab, data []byte) int {
 	return done
 }
 
+// room is how many bytes fit behind those in the last segment.
+func (q *segQueue) room(b *slab) int {
+	if q.tail == noSeg {
+		return 0
+	}
+	return segSize - int(b.segs[q.tail].end)
+}
+
 // fill copies data into the room left in the last segment.
 func (q *segQueue) fill(b *slab, data []byte) int {
 	if q.tail == noSeg {
@@ -131,6 +140,9 @@ func (q *segQueue) consume(b *slab, n int) {
 
 // drop throws everything away.
 func (q *segQueue) drop(b *slab) { q.consume(b, q.bytes) }
+
+// memory is how many bytes of the slab the queue holds, which with small messages is more than the bytes in it.
+func (q *segQueue) memory() int { return int(q.segs) * segSize }
 
 // gather fills iov with the queued bytes from the front, and returns how many entries it used and the bytes in them.
 func (q *segQueue) gather(b *slab, iov []unix.Iovec) (count, size int) {

@@ -136,22 +136,22 @@ func (c *core) violated(s *session, d side, n uint64, rest []byte) bool {
 	return false
 }
 
-// queued notes that flow d's queue has grown, and pauses its source over the high watermark. The few bytes that wait for
-// more to decide the class pause nothing.
-func (c *core) queued(s *session, d side) {
+// queued notes that flow d's queue has grown, and pauses its source once it holds high bytes of memory. The few bytes that
+// wait for more to decide the class pause nothing.
+func (c *core) queued(s *session, d side, high int) {
 	f := &s.flow[d]
-	if !f.paused && f.queue.bytes >= c.high && f.queue.bytes >= headSize {
+	if !f.paused && f.queue.memory() >= high && f.queue.bytes >= headSize {
 		f.paused = true
 		c.local[stats.ReadPauses]++
 	}
 }
 
-// sent: the kernel has taken n bytes of flow d's queue.
-func (c *core) sent(s *session, d side, n int) {
+// sent: the kernel has taken n bytes of flow d's queue. Its source is read again once the queue holds low bytes or less.
+func (c *core) sent(s *session, d side, n, low int) {
 	f := &s.flow[d]
 	f.queue.consume(c.slab, n)
 	s.active = c.now
-	if f.paused && f.queue.bytes <= c.low {
+	if f.paused && f.queue.memory() <= low {
 		f.paused = false
 		if d == client && s.lineStart != 0 {
 			s.lineStart = c.now // the time that the upstream took is not the client's fault

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -50,6 +49,7 @@ type Proxy struct {
 	failed   chan error
 	err      error
 	quiet    atomic.Pointer[time.Timer]
+	uring    *uringSetup // nil = the loops run on epoll
 }
 
 // New opens the listeners and prepares the loops; clients can connect from then on and are served after Start. Errors are one
@@ -97,7 +97,15 @@ func New(cfg Config) (_ *Proxy, err error) {
 		return nil, err
 	}
 	if cfg.Accept == AcceptSingle {
-		p.acceptor = &acceptor{listener: listeners[0], proxy: p}
+		p.acceptor = &acceptor{listener: listeners[0], flags: unix.SOCK_CLOEXEC, proxy: p}
+		if p.uring == nil {
+			p.acceptor.flags |= unix.SOCK_NONBLOCK
+		}
+	}
+	if p.uring != nil && p.acceptor == nil {
+		for _, fd := range listeners { // io_uring waits for a blocking socket, and reports EAGAIN for another
+			_ = unix.SetNonblock(fd, false)
+		}
 	}
 	for i, cpu := range cpus {
 		w := &worker{cpu: cpu, listener: -1}
@@ -121,7 +129,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	}
 	c := &core{
 		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
-		out: p.stats.Core(index), conns: &p.conns, upstream: target.ip, clientDomain: p.listen.domain,
+		out: p.stats.Core(index), conns: &p.conns, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
 	w.core = c
@@ -130,23 +138,33 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 		c.tracked = true
 		c.lineEnds = make([]int32, max(p.cfg.MaxBuffer, segSize)/shortestMessage+1)
 	}
-	e, err := newEpollEngine(c, w, target)
-	if err != nil {
-		return err
+	if p.uring != nil {
+		w.engine, err = newUringEngine(c, w, target, *p.uring)
+	} else {
+		w.engine, err = newEpollEngine(c, w, target)
 	}
-	w.engine = e
-	return nil
+	return err
 }
 
 // shortestMessage is "REQ 1\n".
 const shortestMessage = 6
 
-// chooseEngine settles what Config.Engine means here.
+// chooseEngine settles what Config.Engine means on this kernel.
 func (p *Proxy) chooseEngine() error {
-	if p.cfg.Engine == EngineUring {
-		return errors.New("engine uring is not in this build; use --engine=epoll or --engine=auto")
-	}
 	p.info.Engine = EngineEpoll
+	if p.cfg.Engine == EngineEpoll {
+		return nil
+	}
+	setup, err := tryUring(p.cfg.RingTest)
+	switch {
+	case err == nil:
+		p.uring = setup
+		p.info.Engine = EngineUring
+	case p.cfg.Engine == EngineUring:
+		return err
+	default:
+		p.info.Fallback = err.Error()
+	}
 	return nil
 }
 

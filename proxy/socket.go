@@ -30,6 +30,9 @@ func (a *address) String() string {
 	return a.ip.String()
 }
 
+// bytes is the address as connect(2) takes it.
+func (a *address) bytes() []byte { return unsafe.Slice((*byte)(unsafe.Pointer(&a.raw)), a.length) }
+
 // resolve turns "host:port" or "unix:/path" into an address. An empty host means all addresses.
 func resolve(text string) (*address, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
@@ -208,9 +211,9 @@ func boundAddress(fd int, a *address) (*address, error) {
 	return ipAddress(ap), nil
 }
 
-// upstreamSocket opens a socket towards the upstream, not yet connecting.
-func upstreamSocket(a *address, cfg *Config) (int32, syscall.Errno) {
-	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(a.domain), unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+// upstreamSocket opens a socket towards the upstream, not yet connecting; flags may be SOCK_NONBLOCK.
+func upstreamSocket(a *address, cfg *Config, flags uintptr) (int32, syscall.Errno) {
+	fd, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(a.domain), unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0)
 	if errno != 0 {
 		return -1, errno
 	}

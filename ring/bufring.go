@@ -15,9 +15,10 @@ import (
 //
 // Who owns a buffer: Add prepares its return, Publish gives it to the kernel, a completion that carries it gives it to us.
 //
-// The ring has twice as many places as there are buffers. A place is written anew only after that many returns, so its
-// note of which buffer lay there holds even when completions are handled out of order within a batch, which kernels
-// before 6.17 can cause by themselves.
+// The ring has twice as many places as the kernel may have buffers at once, which can be far fewer than there are: the
+// rest waits with us, or holds data. A place is written anew only after that many returns, so its note of which buffer lay
+// there holds even when completions are handled out of order within a batch, which kernels before 6.17 can cause by
+// themselves. Few places also stay in the cache.
 //
 // Invariant: each buffer is either ours (owned[id] false) or in the ring at place[id], order[place[id]] = id.
 type BufRing struct {
@@ -41,20 +42,31 @@ type BufRing struct {
 	raw []byte
 }
 
-// BufRingMax is the largest number of buffers a ring can have.
-const BufRingMax = 1 << 14
+// BufRingMax is the largest number of buffers that the kernel can have at once, BuffersMax that of buffers in all: their
+// ids have 16 bits.
+const (
+	BufRingMax = 1 << 14
+	BuffersMax = 1 << 16
+)
 
 // NewBufRing registers an empty ring under a group number, for buffers of the given size in mem, which must lie outside
-// the Go heap and outlive the ring. Then Add each buffer, and Publish.
-func (r *Ring) NewBufRing(group uint16, mem []byte, size int, incremental bool) (*BufRing, error) {
+// the Go heap and outlive the ring. The kernel has at most the given number of them at once, 0 = all. Then Add buffers,
+// and Publish.
+func (r *Ring) NewBufRing(group uint16, mem []byte, size, atOnce int, incremental bool) (*BufRing, error) {
 	count := 0
 	if size > 0 {
 		count = len(mem) / size
 	}
-	if count < 1 || count > BufRingMax || len(mem)%size != 0 {
-		return nil, fmt.Errorf("buffer ring: %d bytes do not make 1 to %d buffers of %d bytes", len(mem), BufRingMax, size)
+	if count < 1 || count > BuffersMax || len(mem)%size != 0 {
+		return nil, fmt.Errorf("buffer ring: %d bytes do not make 1 to %d buffers of %d bytes", len(mem), BuffersMax, size)
 	}
-	places := 1 << bits.Len(uint(2*count-1))
+	if atOnce == 0 {
+		atOnce = count
+	}
+	if atOnce < 1 || atOnce > min(count, BufRingMax) {
+		return nil, fmt.Errorf("buffer ring: the kernel can have 1 to %d of %d buffers at once, not %d", min(count, BufRingMax), count, atOnce)
+	}
+	places := 1 << bits.Len(uint(2*atOnce-1))
 	raw, err := mapMemory(-1, 0, places*int(unsafe.Sizeof(bufEntry{})), unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, err
@@ -96,6 +108,9 @@ func (b *BufRing) Buffer(id uint16) []byte {
 // Add puts a buffer that is ours into the ring; the kernel sees it after Publish. It panics on a buffer that the kernel
 // has: two connections would receive into the same bytes.
 func (b *BufRing) Add(id uint16) {
+	if b.kernel == len(b.order)/2 {
+		panic(fmt.Sprintf("ring: group %d has been given more buffers than it has places for", b.group))
+	}
 	if b.owned[id] {
 		panic(fmt.Sprintf("ring: buffer %d of group %d returned twice", id, b.group))
 	}

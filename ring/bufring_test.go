@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,7 @@ const testGroup = 3
 // newBuffers makes a buffer ring full of buffers.
 func newBuffers(t testing.TB, r *Ring, count, size int, incremental bool) *BufRing {
 	t.Helper()
-	br, err := r.NewBufRing(testGroup, newArena(t, count*size).Bytes(count*size, 64), size, incremental)
+	br, err := r.NewBufRing(testGroup, newArena(t, count*size).Bytes(count*size, 64), size, 0, incremental)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,6 +223,47 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// Small messages share an incremental buffer until it is full; then it is ours.
+func TestIncrementalBuffer(t *testing.T) {
+	a, b := tcpPairs(t)
+	r := newRing(t, Params{})
+	br := newBuffers(t, r, 2, 30, true)
+	r.PrepRecvMultishot(b, testGroup, false, 1)
+	want := pattern(30)
+	var first uint16
+	for i := range 3 {
+		write(t, a, want[10*i:10*i+10])
+		c := awaitOne(t, r, 1, 10)
+		s := br.Segments(&c)
+		if !s.Next() || !bytes.Equal(s.Data, want[10*i:10*i+10]) || i > 0 && s.ID != first {
+			t.Fatalf("message %d: %s, segment %+v", i, describe([]CQE{c}), s)
+		}
+		first = s.ID
+		if full := i == 2; s.Ours != full || c.Flags&FlagBufMore != 0 == full || s.Next() {
+			t.Errorf("message %d: %s, segment %+v", i, describe([]CQE{c}), s)
+		}
+	}
+	if !bytes.Equal(br.Buffer(first), want) || br.InKernel() != 1 {
+		t.Errorf("buffer %q, %d in the kernel", br.Buffer(first), br.InKernel())
+	}
+}
+
+// Completions of one batch may be handled in any order, buffers returned meanwhile included.
+func TestSegmentsOutOfOrder(t *testing.T) {
+	r := newRing(t, Params{})
+	br := newBuffers(t, r, 4, 64, false)
+	early := CQE{Res: 100, Flags: FlagBuffer}                 // buffers 0 and 1
+	late := CQE{Res: 100, Flags: FlagBuffer | 2<<bufferShift} // buffers 2 and 3
+	_, ids := take(br, &late, nil, nil)
+	for _, id := range ids {
+		br.Add(id)
+	}
+	_, ids = take(br, &early, nil, ids)
+	if !slices.Equal(ids, []uint16{2, 3, 0, 1}) {
+		t.Errorf("buffers %v came, want 2 3 0 1", ids)
+	}
+}
+
 // A completion that carries a buffer but no bytes still hands the buffer over.
 func TestBufferWithoutBytes(t *testing.T) {
 	r := newRing(t, Params{})
@@ -256,10 +298,10 @@ func TestBufferMisuse(t *testing.T) {
 	take(br, &c, nil, nil)
 	panics("a buffer delivered twice", func() { take(br, &c, nil, nil) })
 	for name, err := range map[string]error{
-		"no buffer":     second(r.NewBufRing(9, nil, 10, false)),
-		"no size":       second(r.NewBufRing(9, make([]byte, 10), 0, false)),
-		"half a buffer": second(r.NewBufRing(9, make([]byte, 15), 10, false)),
-		"group taken":   second(r.NewBufRing(testGroup, newArena(t, 64).Bytes(64, 64), 64, false)),
+		"no buffer":     second(r.NewBufRing(9, nil, 10, 0, false)),
+		"no size":       second(r.NewBufRing(9, make([]byte, 10), 0, 0, false)),
+		"half a buffer": second(r.NewBufRing(9, make([]byte, 15), 10, 0, false)),
+		"group taken":   second(r.NewBufRing(testGroup, newArena(t, 64).Bytes(64, 64), 64, 0, false)),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)

@@ -33,7 +33,7 @@ func echo(fd int, hook ring.Hook) error {
 	}
 	defer arena.Free()
 	defer r.Close()
-	br, err := r.NewBufRing(0, arena.Bytes(16*4096, 4096), 4096, false)
+	br, err := r.NewBufRing(0, arena.Bytes(16*4096, 4096), 4096, 0, false)
 	if err != nil {
 		return err
 	}

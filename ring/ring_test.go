@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -184,8 +185,8 @@ func TestWaitsEnd(t *testing.T) {
 	if !lasts(r.WaitRaw, 2*time.Millisecond, 2*time.Millisecond) {
 		t.Error("no raw wait lasts to its limit")
 	}
-	if !lasts(r.WaitRaw, time.Hour, RawWaitMax) {
-		t.Error("no raw wait lasts to the greatest limit")
+	if !lasts(r.WaitRaw, time.Hour, RawWaitMax) || r.control.ts != timespec(RawWaitMax) {
+		t.Errorf("a raw wait with a limit of one hour waits %+v", r.control.ts)
 	}
 	if !lasts(r.Wait, 2*RawWaitMax, 2*RawWaitMax) {
 		t.Error("no blocking wait lasts to its limit")
@@ -282,7 +283,7 @@ func TestCloseEndsEverything(t *testing.T) {
 		l, addr := listen(t)
 		r.PrepAcceptMultishot(l, unix.SOCK_CLOEXEC, 1)
 		mem := newArena(t, 4096).Bytes(4096, 4096)
-		br, err := r.NewBufRing(0, mem, 1024, false)
+		br, err := r.NewBufRing(0, mem, 1024, 0, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -317,6 +318,23 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 }
 
+// What Close does first: every operation has completed before the ring goes.
+func TestCancelEverything(t *testing.T) {
+	for i, flags := range ladder {
+		r := newRing(t, Params{Entries: 64, Without: ladder[0] &^ flags})
+		const n = 50
+		for range n {
+			a, _ := unixPair(t)
+			r.PrepPollAdd(a, unix.POLLIN, 1)
+		}
+		none(t, r)
+		r.cancelEverything()
+		if done := atomic.LoadUint32(r.kCQTail); done != n {
+			t.Errorf("step %d: %d of %d operations have completed", i, done, n)
+		}
+	}
+}
+
 func TestCloseGivesDescriptorsBack(t *testing.T) {
 	count := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
@@ -346,7 +364,7 @@ func TestCloseGivesDescriptorsBack(t *testing.T) {
 func TestTurnsAllocateNothing(t *testing.T) {
 	r := newRing(t, Params{Entries: 64, Iovecs: 4})
 	arena := newArena(t, 1<<16)
-	br, err := r.NewBufRing(1, arena.Bytes(16*1024, 4096), 1024, false)
+	br, err := r.NewBufRing(1, arena.Bytes(16*1024, 4096), 1024, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (l *lab) selfTest(s stream) error {
 		return err
 	}
 	mem := l.arena.Bytes(streamBufs*streamSize, 64)
-	if s.br, err = l.r.NewBufRing(0, mem, streamSize, s.incremental); err != nil {
+	if s.br, err = l.r.NewBufRing(0, mem, streamSize, 0, s.incremental); err != nil {
 		return err
 	}
 	l.bufs = append(l.bufs, s.br)

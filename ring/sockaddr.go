@@ -7,10 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockaddr is an internet address as the kernel reads it, for PrepConnect. It must lie outside the Go heap.
+// Sockaddr is a socket address as the kernel reads it, for PrepConnect. It must lie outside the Go heap.
 type Sockaddr struct {
-	raw  [unix.SizeofSockaddrInet6]byte
+	raw  [unix.SizeofSockaddrAny]byte
 	size uint32
+}
+
+// NewSockaddrRaw puts an address that is in the kernel's form already into the arena: at most SizeofSockaddrAny bytes.
+func NewSockaddrRaw(a *Arena, raw []byte) *Sockaddr {
+	s := Alloc[Sockaddr](a)
+	s.size = uint32(copy(s.raw[:], raw))
+	return s
 }
 
 // NewSockaddr puts addr into the arena. The zone must be a number of an interface, or empty; zone is that number.

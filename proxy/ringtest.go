@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"fooproxy/ring"
+)
+
+// tryUring looks whether this kernel carries a loop on io_uring, and how well; the error is one line that names the step
+// that failed, its errno and the remedy.
+func tryUring(test string) (*uringSetup, error) {
+	options, change, err := parseRingTest(test)
+	if err != nil {
+		return nil, err
+	}
+	report := ring.Probe(options)
+	if err := report.Err(); err != nil {
+		return nil, err
+	}
+	setup := newUringSetup(report)
+	change(&setup)
+	return &setup, nil
+}
+
+// parseRingTest reads Config.RingTest, by which tests of the whole program make the engine small or take features away:
+// settings parted by blanks, "without=FEATURE", "sq=ENTRIES", "cq=ENTRIES", "buffers=N", "faults=SEED".
+func parseRingTest(text string) (o ring.Options, change func(*uringSetup), err error) {
+	var small uringSetup
+	for setting := range strings.FieldsSeq(text) {
+		key, value, _ := strings.Cut(setting, "=")
+		if key == "without" {
+			f, err := ring.ParseFeature(value)
+			if err != nil {
+				return o, nil, err
+			}
+			o.Without = append(o.Without, f)
+			continue
+		}
+		n, err := strconv.ParseUint(value, 10, 32)
+		if err != nil {
+			return o, nil, fmt.Errorf("ring test setting %q: %w", setting, err)
+		}
+		switch key {
+		case "sq":
+			small.params.Entries = uint32(n)
+		case "cq":
+			small.params.CQEntries = uint32(n)
+		case "buffers":
+			small.buffers = int(n)
+		default:
+			return o, nil, fmt.Errorf("ring test setting %q is unknown", setting)
+		}
+	}
+	return o, func(s *uringSetup) {
+		if small.params.Entries != 0 {
+			s.params.Entries = small.params.Entries
+		}
+		if small.params.CQEntries != 0 {
+			s.params.CQEntries = small.params.CQEntries
+		}
+		if small.buffers != 0 {
+			s.buffers = small.buffers
+		}
+	}, nil
+}

@@ -1,0 +1,327 @@
+package proxy
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fooproxy/ring"
+	"fooproxy/stats"
+)
+
+// What a completion is about: the op of its ref. Receives and sends have the side in the lowest bit: the side read from, and
+// the flow being sent.
+const (
+	opRecv    = 0
+	opSend    = 2
+	opConnect = 4
+	opCancel  = 5
+	opAccept  = 6
+	opUnblock = 7 // the worker's wake-up
+)
+
+const (
+	uringEntries  = 256
+	uringVector   = 64  // segments that one send gathers
+	uringBuffers  = 256 // segments given to the kernel for receiving: what one turn can use up
+	uringGroup    = 1   // of the buffer ring
+	sqesPerServe  = 4   // the most entries that serving a session once prepares
+	deadPeerCheck = int64(100 * time.Millisecond)
+)
+
+// uringEngine is the completion loop: receives stay armed and take buffers from a shared ring when data comes, sends gather a
+// flow's queue, and one system call a turn hands over what is prepared and fetches what is done.
+//
+// A session is closed as a join: everything in flight is cancelled once, and the descriptors go when the last completion has
+// come back. Until then the slot keeps its generation, so a completion always finds its session.
+type uringEngine struct {
+	*core
+	worker   *worker
+	ring     *ring.Ring
+	bufs     *ring.BufRing
+	waker    *ring.Waker
+	arena    *ring.Arena
+	upstream *ring.Sockaddr
+	target   *address
+	setup    uringSetup
+	peer     unix.RawSockaddrAny
+
+	ready    []ref // sessions that completions have touched
+	serving  []ref // the ready list being served
+	starved  []ref // sessions whose receive found no buffer
+	given    []int32
+	acceptAt int64 // accepting rests until then, 0 = it does not
+	// accepting and waking are true exactly from submitting the operation to its final completion.
+	accepting bool
+	waking    bool
+	stopping  bool // the accept has been asked to end
+	killed    bool // every session has been ended on order
+}
+
+// uringSetup is how much of io_uring there is to use, and how big.
+type uringSetup struct {
+	params    ring.Params
+	multishot bool // receive
+	bundle    bool
+	buffers   int
+	hook      ring.Hook // faults for tests, nil otherwise
+}
+
+func newUringSetup(report *ring.Report) uringSetup {
+	return uringSetup{
+		params:    report.Params(ring.Params{Entries: uringEntries, Iovecs: uringVector}),
+		multishot: report.Has(ring.FeatRecvMultishot),
+		bundle:    report.Has(ring.FeatRecvBundle),
+		buffers:   uringBuffers,
+	}
+}
+
+func newUringEngine(c *core, w *worker, target *address, setup uringSetup) (*uringEngine, error) {
+	waker, err := ring.NewWaker()
+	if err != nil {
+		return nil, err
+	}
+	return &uringEngine{core: c, worker: w, target: target, setup: setup, waker: waker}, nil
+}
+
+// open makes the ring, on the worker's thread, which is the only one that may use it.
+func (e *uringEngine) open() (err error) {
+	if e.ring, err = ring.Setup(e.setup.params); err != nil {
+		return err
+	}
+	e.ring.SetHook(e.setup.hook)
+	if e.bufs, err = e.ring.NewBufRing(uringGroup, e.slab.mem, segSize, e.setup.buffers, false); err != nil {
+		return err
+	}
+	if e.arena, err = ring.NewArena(4096); err != nil {
+		return err
+	}
+	e.upstream = ring.NewSockaddrRaw(e.arena, e.target.bytes())
+	return nil
+}
+
+func (e *uringEngine) wake() { e.waker.Wake() }
+
+func (e *uringEngine) close() {
+	if e.ring != nil {
+		_ = e.ring.Close()
+	}
+	if e.arena != nil {
+		_ = e.arena.Free()
+	}
+	_ = e.waker.Close()
+}
+
+// run is the loop: hand over and collect, handle completions, serve the sessions they touched, give back buffers, publish.
+func (e *uringEngine) run() error {
+	if err := e.open(); err != nil {
+		return err
+	}
+	e.readClock()
+	e.wheel.init(e.now)
+	e.refill()
+	for {
+		e.armLoop()
+		if errno := e.collect(); errno != 0 && !ring.Transient(errno) {
+			return fmt.Errorf("io_uring_enter: %w", errno)
+		}
+		e.readClock()
+		e.fireTimers()
+		for batch := e.ring.Ready(); len(batch) > 0; batch = e.ring.Ready() {
+			for i := range batch {
+				e.handle(&batch[i])
+			}
+			e.ring.Advance(len(batch))
+		}
+		e.serveReady()
+		e.refill()
+		e.feedStarved()
+		done := e.obey()
+		e.publish(e.bufs.InKernel())
+		if done {
+			return nil
+		}
+	}
+}
+
+// collect hands over what is prepared and fetches completions, first without blocking; it waits only when there is nothing
+// to do: shortly behind the Go scheduler's back, then with its knowledge.
+func (e *uringEngine) collect() unix.Errno {
+	errno := e.ring.Collect()
+	if errno != 0 || len(e.ring.Ready()) > 0 || e.ring.Pending() || len(e.ready) > 0 {
+		return errno
+	}
+	limit := e.wheel.wait(e.now)
+	if e.acceptAt != 0 && !e.draining {
+		if pause := time.Duration(max(0, e.acceptAt-e.now)); limit < 0 || pause < limit {
+			limit = pause
+		}
+	}
+	e.out.Idle(true)
+	defer e.out.Idle(false)
+	short := ring.RawWaitMax
+	if limit >= 0 && limit < short {
+		return e.ring.WaitRaw(limit)
+	}
+	if errno = e.ring.WaitRaw(short); errno != 0 || len(e.ring.Ready()) > 0 {
+		return errno
+	}
+	if limit >= 0 {
+		limit -= short
+	}
+	return e.ring.Wait(limit)
+}
+
+// armLoop keeps the loop's own operations in flight: accepting and being woken.
+func (e *uringEngine) armLoop() {
+	if !e.waking && e.room(1) {
+		e.waker.Arm(e.ring, uint64(newRef(opUnblock, 0, 0)))
+		e.waking = true
+	}
+	if e.accepting || e.draining || e.worker.listener < 0 || e.now < e.acceptAt || !e.room(1) {
+		return
+	}
+	e.acceptAt = 0
+	r := uint64(newRef(opAccept, 0, 0))
+	switch free := int64(e.cfg.MaxConn) - e.conns.Load(); {
+	case free <= 0:
+		e.pauseAccept()
+		return
+	case free < acceptBudget: // one at a time near the limit
+		e.ring.PrepAccept(e.worker.listener, unix.SOCK_CLOEXEC, r)
+	default:
+		e.ring.PrepAcceptMultishot(e.worker.listener, unix.SOCK_CLOEXEC, r)
+	}
+	e.accepting = true
+}
+
+// room makes sure that n entries can be prepared, and says whether it could.
+func (e *uringEngine) room(n int) bool {
+	if e.ring.Room() >= n {
+		return true
+	}
+	e.ring.Submit()
+	return e.ring.Room() >= n
+}
+
+func (e *uringEngine) handle(c *ring.CQE) {
+	r := ref(c.UserData)
+	switch op := r.op(); op {
+	case opRecv, opRecv + 1:
+		e.onRecv(r, c)
+	case opSend, opSend + 1:
+		e.onSend(r, c)
+	case opConnect:
+		e.onConnect(r, c)
+	case opCancel:
+		if s := e.table.find(r); s != nil {
+			e.settle(s)
+		}
+	case opAccept:
+		e.onAccept(c)
+	case opUnblock:
+		e.waker.Drain()
+		e.waking = c.More()
+	}
+}
+
+// settle notes that one operation of s has had its final completion.
+func (e *uringEngine) settle(s *session) {
+	s.eng.inFlight--
+	e.touch(s)
+}
+
+// touch has s served at the end of the batch.
+func (e *uringEngine) touch(s *session) {
+	if !s.eng.queued {
+		s.eng.queued = true
+		e.ready = append(e.ready, newRef(0, s.gen, s.slot))
+	}
+}
+
+func (e *uringEngine) onAccept(c *ring.CQE) {
+	if e.accepting = c.More(); !e.accepting {
+		e.stopping = false
+	}
+	if errno := c.Errno(); errno != 0 {
+		if errno == unix.ECANCELED {
+			return
+		}
+		e.local[stats.AcceptErrors]++
+		if errno != unix.ECONNABORTED && errno != unix.EINTR {
+			e.pauseAccept()
+		}
+		return
+	}
+	e.conns.Add(1)
+	e.begun(c.Res)
+	if c.More() && e.conns.Load() > int64(e.cfg.MaxConn)-acceptBudget && !e.stopping && e.room(1) {
+		e.stopping = true // goes on one at a time
+		e.cancelLoop(opAccept)
+	}
+}
+
+func (e *uringEngine) pauseAccept() {
+	e.local[stats.AcceptPauses]++
+	e.acceptAt = e.now + acceptPause
+}
+
+func (e *uringEngine) fireTimers() {
+	for s := e.wheel.expired(&e.table, e.now); s != nil; s = e.wheel.expired(&e.table, e.now) {
+		e.expire(s)
+		e.findDead(s)
+		e.touch(s)
+	}
+}
+
+// findDead looks whether a side that has sent FIN has sent RST since: no receive is left that would report it.
+func (e *uringEngine) findDead(s *session) {
+	for d := range s.flow {
+		if f := &s.flow[d]; f.source != ended || s.reset[d] || s.fd[d] < 0 || f.ending != endFIN || f.finished() && f.sink == gone {
+			continue
+		}
+		if socketError(s.fd[d]) != 0 {
+			e.sourceRST(s, side(d))
+			continue
+		}
+		s.recheck = e.now + deadPeerCheck
+		e.rearm(s)
+	}
+}
+
+func (e *uringEngine) serveReady() {
+	e.serving, e.ready = e.ready, e.serving[:0]
+	for _, r := range e.serving {
+		if s := e.table.find(r); s != nil {
+			s.eng.queued = false
+			e.serve(s)
+		}
+	}
+}
+
+// refill gives the kernel as many segments as it should have.
+func (e *uringEngine) refill() {
+	for e.bufs.InKernel() < e.setup.buffers {
+		id := e.slab.get(ownKernel)
+		if id == noSeg {
+			break
+		}
+		e.bufs.Add(uint16(id))
+	}
+	e.bufs.Publish()
+}
+
+// feedStarved arms the receives again that found no buffer, now that there are some.
+func (e *uringEngine) feedStarved() {
+	if len(e.starved) == 0 || e.bufs.InKernel() == 0 {
+		return
+	}
+	for _, r := range e.starved {
+		if s := e.table.find(r); s != nil {
+			s.eng.starved = [2]bool{}
+			e.touch(s)
+		}
+	}
+	e.starved = e.starved[:0]
+}

@@ -1,0 +1,234 @@
+package proxy
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"fooproxy/ring"
+	"fooproxy/stats"
+)
+
+// begun makes a session for an accepted descriptor and begins to connect its upstream. Sockets are in blocking mode: for a
+// non-blocking one io_uring would report EAGAIN instead of waiting for the socket.
+func (e *uringEngine) begun(fd int32) {
+	s := e.begin(fd, peerAddr(e.peerOf(fd)))
+	up, errno := upstreamSocket(e.target, e.cfg, 0)
+	s.fd[server] = up
+	if errno != 0 {
+		e.connectFailed(s, errno)
+	} else {
+		s.eng.connecting = true
+	}
+	e.rearm(s)
+	e.touch(s)
+}
+
+func (e *uringEngine) onConnect(r ref, c *ring.CQE) {
+	s := e.table.find(r)
+	s.eng.connecting = false
+	e.settle(s)
+	if s.flow[client].sink != open {
+		return // given up meanwhile
+	}
+	if errno := c.Errno(); errno != 0 {
+		e.connectFailed(s, syscall.Errno(errno))
+		return
+	}
+	e.connectDone(s)
+}
+
+// onRecv takes over the segments of a receive completion, has them checked and queues what is valid.
+func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
+	s, d := e.table.find(r), side(r.op()-opRecv)
+	for pieces := e.bufs.Segments(c); pieces.Next(); {
+		g := e.slab.move(int32(pieces.ID), ownKernel, ownFlow)
+		g.off, g.end = 0, uint16(e.received(s, d, pieces.Data))
+		e.enqueue(s, d, int32(pieces.ID))
+	}
+	if !c.More() {
+		s.eng.armed[d], s.eng.cancelled[d] = false, false
+		e.settle(s)
+	}
+	e.touch(s)
+	if c.Res > 0 {
+		return
+	}
+	switch errno := c.Errno(); errno {
+	case 0:
+		if s.flow[d].source != ended {
+			e.sourceFIN(s, d)
+			s.recheck = e.now + deadPeerCheck
+			e.rearm(s)
+		}
+	case unix.ENOBUFS:
+		e.local[stats.NoBuffer]++
+		s.eng.starved[d] = true
+		e.starved = append(e.starved, newRef(0, s.gen, s.slot))
+	case unix.ECANCELED, unix.EINTR, unix.EAGAIN:
+	default:
+		if s.flow[d].source != ended {
+			e.sourceRST(s, d)
+		}
+	}
+}
+
+// enqueue puts a received segment behind what flow d holds. Few bytes are copied into the room left in the last segment: a
+// stalled flow of small messages would otherwise hold a whole segment for each.
+func (e *uringEngine) enqueue(s *session, d side, id int32) {
+	f := &s.flow[d]
+	data := e.slab.bytes(id)
+	if len(data) <= segSize/4 && len(data) <= f.queue.room(e.slab) {
+		f.queue.fill(e.slab, data)
+		e.slab.put(id, ownFlow)
+	} else {
+		f.queue.push(e.slab, id)
+	}
+	e.queued(s, d, e.readLimit())
+}
+
+func (e *uringEngine) onSend(r ref, c *ring.CQE) {
+	s, d := e.table.find(r), side(r.op()-opSend)
+	f := &s.flow[d]
+	f.sending = false
+	e.settle(s)
+	if f.sink == gone {
+		f.queue.drop(e.slab)
+		return
+	}
+	switch errno := c.Errno(); errno {
+	case 0:
+		e.sent(s, d, int(c.Res), e.readLimit()/2)
+	case unix.ECANCELED, unix.EINTR, unix.EAGAIN:
+	default:
+		e.sinkFailed(s, d)
+	}
+}
+
+// serve prepares what a session wants and what is not yet in flight, and closes it when it has finished and nothing is.
+func (e *uringEngine) serve(s *session) {
+	if !e.room(sqesPerServe) {
+		e.touch(s) // the kernel takes no more now; the next turn does
+		return
+	}
+	if s.eng.connecting && !s.eng.dialled {
+		s.eng.dialled = true
+		e.ring.PrepConnect(int(s.fd[server]), e.upstream, uint64(newRef(opConnect, s.gen, s.slot)))
+		s.eng.inFlight++
+	}
+	for again := true; again; {
+		again = e.relay(s, client)
+		again = e.relay(s, server) || again
+	}
+	if s.finished() {
+		e.finish(s)
+		return
+	}
+	if e.cfg.Cork && !s.flow[client].sending && !s.flow[server].sending {
+		e.uncork(s)
+	}
+	e.arm(s, client)
+	e.arm(s, server)
+	if e.cfg.TimeoutIdle > 0 && s.timer.tick == 0 {
+		e.rearm(s)
+	}
+}
+
+// relay sends what flow d holds, or its end. It says whether the session's state has changed.
+func (e *uringEngine) relay(s *session, d side) bool {
+	f := &s.flow[d]
+	if f.sending {
+		return false
+	}
+	switch a := s.want(d); {
+	case a&actSend != 0:
+		e.send(s, d)
+	case a&actShut != 0:
+		shutdownWrite(s.fd[d^1])
+		e.sinkShut(s, d)
+		return true
+	case a&actAbort != 0 && e.delivered(s, d):
+		e.sinkAborted(s, d)
+		return true
+	}
+	return false
+}
+
+// send hands the front of flow d's queue to the kernel. WAITALL lets the kernel itself go on after a short send.
+func (e *uringEngine) send(s *session, d side) {
+	f := &s.flow[d]
+	to, r := int(s.fd[d^1]), uint64(newRef(opSend+uint8(d), s.gen, s.slot))
+	e.cork(s, d^1)
+	if f.queue.segs == 1 {
+		e.ring.PrepSend(to, e.slab.bytes(f.queue.head), unix.MSG_NOSIGNAL|unix.MSG_WAITALL, r)
+	} else {
+		e.ring.PrepSendv(to, e.gather(f), unix.MSG_NOSIGNAL|unix.MSG_WAITALL, r)
+	}
+	f.sending = true
+	s.eng.inFlight++
+}
+
+// gather fills the next entry's vector from the front of a flow's queue, and returns its length.
+func (e *uringEngine) gather(f *flow) (n int) {
+	vec := e.ring.Iovecs()
+	for id := f.queue.head; id != noSeg && n < len(vec); id = e.slab.segs[id].next {
+		data := e.slab.bytes(id)
+		vec[n] = ring.Iovec{Base: ring.Addr(data), Len: uint64(len(data))}
+		n++
+	}
+	return n
+}
+
+// arm has flow d's source read, or no longer, as the session wants.
+func (e *uringEngine) arm(s *session, d side) {
+	eng := &s.eng
+	if s.want(d)&actRecv == 0 {
+		e.disarm(s, d)
+		return
+	}
+	if eng.armed[d] || eng.starved[d] || d == server && !s.connected {
+		return
+	}
+	r := uint64(newRef(opRecv+uint8(d), s.gen, s.slot))
+	if e.setup.multishot {
+		e.ring.PrepRecvMultishot(int(s.fd[d]), uringGroup, e.setup.bundle, r)
+	} else {
+		e.ring.PrepRecv(int(s.fd[d]), uringGroup, e.setup.bundle, r)
+	}
+	eng.armed[d] = true
+	eng.inFlight++
+}
+
+// disarm asks flow d's receive to end. It may deliver more until then.
+func (e *uringEngine) disarm(s *session, d side) {
+	if s.eng.armed[d] && !s.eng.cancelled[d] {
+		s.eng.cancelled[d] = true
+		e.cancel(s, opRecv+uint8(d))
+	}
+}
+
+func (e *uringEngine) cancel(s *session, op uint8) {
+	e.ring.PrepCancel(uint64(newRef(op, s.gen, s.slot)), 0, uint64(newRef(opCancel, s.gen, s.slot)))
+	s.eng.inFlight++
+}
+
+// finish is the end of a session: cancel what is in flight once, then wait for it, then close.
+func (e *uringEngine) finish(s *session) {
+	if s.eng.inFlight == 0 {
+		e.closeSession(s)
+		return
+	}
+	if s.eng.closing {
+		return
+	}
+	s.eng.closing = true
+	for d := range s.flow {
+		e.disarm(s, side(d))
+		if s.flow[d].sending {
+			e.cancel(s, opSend+uint8(d))
+		}
+	}
+	if s.eng.connecting {
+		e.cancel(s, opConnect)
+	}
+}
