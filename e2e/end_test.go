@@ -91,7 +91,7 @@ func TestRSTBehindStalledReader(t *testing.T) {
 			ok(t, s.expectText("REQ 0\n"))
 			resets(t, s, c, func() *messages { return acks(i, 60+5*i, 990) })
 		}
-		p.reaches(stats{"connections": 0, "buffered": 0})
+		p.reaches(stats{"connections": 0, "buffered_bytes": 0})
 	})
 }
 
@@ -137,7 +137,7 @@ func TestBothEndAtOnce(t *testing.T) {
 		})
 		close(barrier)
 		ok(t, <-ended)
-		p.reaches(stats{"connections": 0, "buffered": 0})
+		p.reaches(stats{"connections": 0, "buffered_bytes": 0})
 	})
 }
 

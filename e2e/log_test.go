@@ -180,8 +180,7 @@ func TestLogReopens(t *testing.T) {
 			old = append(old, moved)
 			p.signal(syscall.SIGHUP)
 			eventually(t, "the log is there again", func() bool {
-				_, err := os.Stat(log)
-				return err == nil
+				return strings.Count(p.errors(), "request log reopened") == i+1
 			})
 		}
 		k.check()

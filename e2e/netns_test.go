@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,20 +20,58 @@ func withoutNetwork(c *exec.Cmd) {
 	}
 }
 
-// inNetwork runs f on a thread of its own in a new network namespace with the loopback up: sockets that f makes and
-// processes that it starts belong there, and stay there. It needs to run as root.
-func inNetwork(f func() error) error {
-	result := make(chan error)
+// network is a network namespace with a loopback of its own, held by a thread until the test ends. Making it takes root.
+type network struct{ calls chan func() }
+
+func newNetwork(t *testing.T) *network {
+	t.Helper()
+	n := &network{make(chan func())}
+	made := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: a thread in another namespace must run nothing else
-		err := errors.Join(os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)))
-		if err == nil {
-			err = errors.Join(loopbackUp(), f())
+		// Never unlocked: a thread in another namespace must run nothing else, and ends with this goroutine. Children that it
+		// has started die with it (PDEATHSIG), so it must outlive them.
+		runtime.LockOSThread()
+		if err := os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)); err != nil {
+			made <- err
+			return
 		}
-		result <- err
-		select {} // the thread must outlive the children it has started: they die with it (PDEATHSIG)
+		made <- loopbackUp()
+		for f := range n.calls {
+			f()
+		}
 	}()
+	ok(t, <-made)
+	t.Cleanup(func() { close(n.calls) })
+	return n
+}
+
+// do runs f on the namespace's thread: sockets that f makes and processes that it starts belong there, and stay there.
+func (n *network) do(f func() error) error {
+	result := make(chan error)
+	n.calls <- func() {
+		err := errors.New("the test ended in here")
+		defer func() { result <- err }()
+		err = f()
+	}
 	return <-result
+}
+
+// drop makes the kernel of the namespace drop TCP packets to and from a port: each one, or one in so many at random.
+func (n *network) drop(port, oneIn int) error {
+	chance := ""
+	if oneIn > 1 {
+		chance = fmt.Sprintf("numgen random mod %d == 0 ", oneIn)
+	}
+	rules := fmt.Sprintf("add table ip faults\n"+
+		"add chain ip faults in { type filter hook input priority 0; }\n"+
+		"add rule ip faults in tcp dport %d %sdrop\nadd rule ip faults in tcp sport %d %sdrop\n", port, chance, port, chance)
+	return n.do(func() error {
+		out, err := exec.Command("nft", rules).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("nft: %w\n%s", err, out)
+		}
+		return nil
+	})
 }
 
 func loopbackUp() error {

@@ -25,7 +25,7 @@ func TestOperatorErrors(t *testing.T) {
 	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	ok(t, err)
-	defer taken.Close()
+	t.Cleanup(func() { taken.Close() })
 	const forward = "--forward=127.0.0.1:8000"
 	dir := shortTemp(t)
 	missing := filepath.Join(dir, "none", "x")

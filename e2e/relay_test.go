@@ -70,7 +70,7 @@ func relayMain(args []string) int {
 func (s *relayState) print() {
 	req, ack, nak := s.types[0].Load(), s.types[1].Load(), s.types[2].Load()
 	fmt.Printf("msg_total %d\nmsg_req %d\nmsg_ack %d\nmsg_nak %d\n"+
-		"request_rate_1s 0\nrequest_rate_10s 0\nresponse_rate_1s 0\nresponse_rate_10s 0\nconnections %d\nbuffered 0\nbad 0\n",
+		"request_rate_1s 0\nrequest_rate_10s 0\nresponse_rate_1s 0\nresponse_rate_10s 0\nconnections %d\nbuffered_bytes 0\nbad 0\n",
 		req+ack+nak, req, ack, nak, s.connections.Load())
 }
 

@@ -17,7 +17,7 @@ func TestSettings(t *testing.T) {
 		{"cork", []string{"--cork"}},
 		{"no nodelay", []string{"--nodelay=false"}},
 		{"small buffer", []string{"--max-buffer=4096"}},
-		{"backlog 1", []string{"--backlog=1"}},
+		{"backlog 64", []string{"--backlog=64"}},
 		{"tracked", []string{"--log=/dev/null"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -119,7 +119,7 @@ func TestThousandStalledClients(t *testing.T) {
 		}))
 		ok(t, <-poured)
 		can.check()
-		p.reaches(stats{"buffered": 0})
+		p.reaches(stats{"buffered_bytes": 0})
 		for i := range n {
 			clients[i].Close()
 			servers[i].Close()
@@ -157,7 +157,7 @@ func TestStalledThenEnds(t *testing.T) {
 			}
 			c.Close()
 			s.Close()
-			p.reaches(stats{"connections": 0, "buffered": 0})
+			p.reaches(stats{"connections": 0, "buffered_bytes": 0})
 		}
 	})
 }

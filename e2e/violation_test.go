@@ -15,7 +15,7 @@ func TestRequestViolationCloses(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
-		p := start(t, engine, u.addr, "--log="+log)
+		p := start(t, engine, u.addr, "--log="+log, "--loops=1") // one loop logs in order
 		rows := invalidFor('c')
 		for i, row := range rows {
 			for _, segment := range []int{1 << 20, 1} {
@@ -34,6 +34,7 @@ func TestRequestViolationCloses(t *testing.T) {
 				if err := c.ends(fin, rst); err != nil {
 					t.Fatalf("%q: %v", row.line, err)
 				}
+				c.Close()
 			}
 			p.reaches(stats{"bad": float64(2*i + 2), "end_violation_request": float64(2*i + 2), "connections": 0})
 		}
@@ -49,7 +50,7 @@ func TestResponseViolationCloses(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
-		p := start(t, engine, u.addr, "--log="+log)
+		p := start(t, engine, u.addr, "--log="+log, "--loops=1") // one loop logs in order
 		rows := invalidFor('s')
 		for i, row := range rows {
 			for _, segment := range []int{1 << 20, 1} {
@@ -113,6 +114,7 @@ func TestFirstLineViolation(t *testing.T) {
 			ok(t, s.ends(fin))
 			s.Close()
 			ok(t, c.ends(fin, rst))
+			c.Close()
 		}
 		p.reaches(stats{"bad": 4, "end_violation_request": 4, "end_arbitrary": 0, "msg_total": 0, "class_arbitrary": 0})
 	})
@@ -202,10 +204,11 @@ func TestMaxLine(t *testing.T) {
 			ok(t, w.send([]byte(line(from, 1000))))
 			ok(t, r.expectText(line(from, 1000)))
 			ok(t, w.send([]byte(line(from, 1001))))
-			ok(t, r.expectText(line(from, 1001)[:999]))
+			ok(t, r.expectText(line(from, 1001)[:1000]))
 			ok(t, r.ends(fin))
 			s.Close()
 			ok(t, c.ends(fin, rst))
+			c.Close()
 		}
 		p.reaches(stats{"bad": 2, "end_violation_request": 1, "end_violation_response": 1, "msg_req": 3, "msg_ack": 1})
 	})

@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// inside starts the subject in a network namespace, listening on a unix socket that this process reaches, with an upstream
+// on port 8000 of the namespace's loopback.
+func inside(t *testing.T, n *network, engine string, flags ...string) (*proxy, *upstream) {
+	t.Helper()
+	flags = append(flags, "--listen=unix:"+unixPath(t, "listen"))
+	var l net.Listener
+	var p *proxy
+	ok(t, n.do(func() (err error) {
+		if l, err = net.Listen("tcp", "127.0.0.1:8000"); err != nil {
+			return err
+		}
+		p = launch(t, engine, l.Addr().String(), flags)
+		return nil
+	}))
+	t.Cleanup(func() { l.Close() })
+	t.Cleanup(p.check)
+	return p, &upstream{t: t, l: l, addr: l.Addr().String()}
+}
+
+// One packet in twenty between proxy and server is lost: everything is delivered all the same.
+func TestPacketLoss(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		n := newNetwork(t)
+		p, u := inside(t, n, engine)
+		u.serve(echo)
+		ok(t, n.drop(8000, 20))
+		const conns, rounds, batch = 6, 4, 50
+		ok(t, forAll(conns, func(i int) error { return rally(p.addr, i, rounds, batch) }))
+		p.reaches(stats{"msg_req": conns * rounds * batch, "msg_ack": conns * rounds * batch, "connections": 0})
+	})
+}
+
+// The network to the server becomes a black hole with a request on its way: the idle time-out ends it.
+func TestBlackHole(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		n := newNetwork(t)
+		p, u := inside(t, n, engine, "--timeout-idle=300ms")
+		c, s := p.pair(u)
+		ok(t, c.send([]byte("REQ 1\n")))
+		ok(t, s.expectText("REQ 1\n"))
+		ok(t, s.send([]byte("ACK 1\n")))
+		ok(t, c.expectText("ACK 1\n"))
+		ok(t, n.drop(8000, 1))
+		ok(t, c.send([]byte("REQ 2\n")))
+		ok(t, c.ends(fin, rst))
+		p.reaches(stats{"end_idle": 1, "msg_req": 2, "connections": 0})
+	})
+}
+
+// Out of local ports: the client is closed, with the reason counted; once ports are free again connections work.
+func TestNoLocalPorts(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		n := newNetwork(t)
+		ok(t, n.do(func() error {
+			return os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40003"), 0o644)
+		}))
+		p, u := inside(t, n, engine)
+		var clients, servers []*peer
+		for range 4 {
+			c, s := p.pair(u)
+			clients, servers = append(clients, c), append(servers, s)
+		}
+		turnedAway(t, p, "end_no_ports")
+		for i, c := range clients {
+			s := servers[i]
+			ok(t, c.send([]byte("REQ 1\n")))
+			ok(t, s.expectText("REQ 1\n"))
+			ok(t, s.CloseWrite()) // the server's FIN first: TIME-WAIT is then on its port, not on one of the four
+			ok(t, c.ends(fin))
+			ok(t, c.CloseWrite())
+			ok(t, s.ends(fin))
+		}
+		c, s := p.pair(u)
+		finish(t, c, s)
+	})
+}
+
+// A socket that is destroyed from outside counts as reset: what came before is delivered, the other side sees the RST.
+func TestSocketKilled(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		for _, from := range []byte{'c', 's'} {
+			c, s := p.pair(u)
+			ok(t, c.send([]byte("REQ 1\n")))
+			ok(t, s.expectText("REQ 1\n"))
+			ok(t, s.send([]byte("ACK 1\n")))
+			ok(t, c.expectText("ACK 1\n"))
+			victim, other := sides(from, c, s)
+			ok(t, killSocket(victim.RemoteAddr(), victim.LocalAddr())) // the proxy's end
+			ok(t, victim.ends(rst))
+			ok(t, other.ends(rst))
+			c.Close()
+			s.Close()
+		}
+		p.reaches(stats{"end_client_rst": 1, "end_server_rst": 1, "connections": 0})
+	})
+}
+
+// killSocket destroys the socket at local whose peer is remote (sock_diag's SOCK_DESTROY).
+func killSocket(local, remote net.Addr) error {
+	args := []string{"-K", "-Htn", "src", local.String(), "dst", remote.String()}
+	out, err := exec.Command("ss", args...).CombinedOutput()
+	if err != nil || len(out) == 0 {
+		return fmt.Errorf("ss %v: %v\n%s", args, err, out)
+	}
+	return nil
+}
