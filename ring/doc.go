@@ -41,9 +41,11 @@
 // # What the kernel does that one must know
 //
 //   - Bundles use buffers in the order of the ring, not of their ids. Segments follows it.
-//   - A final completion may carry data and lack FlagMore. Before 6.17 it may also come after completions of other entries
-//     that used later buffers; BufRing copes, incremental buffers do not: there the order is the offset.
-//   - -ENOBUFS ends a multishot receive. Arm it again when InKernel is above 0, not at once.
+//   - A final completion may carry data and lack FlagMore. On kernels without "io_uring: ensure deferred completions are
+//     flushed for multishot" (2025) it may come after completions of other entries that used later buffers. BufRing copes;
+//     incremental buffers do not: there the order is the offset.
+//   - A full completion queue makes an enter that collects fail with EBUSY, and may end multishot operations.
+//   - -ENOBUFS ends a multishot receive. Arm it again when InKernel is above 0, and only then.
 //   - The kernel tells an enter apart from its wait: once entries were taken, the wait's errno is not reported.
 //   - io_uring_enter takes entries up to the first it cannot (EAGAIN); the rest stays prepared and goes with the next.
 //   - close(2) of a socket with a receive in flight sends no FIN: the operation holds the file.

@@ -36,6 +36,7 @@ const (
 	FeatRecvMultishot
 	FeatRecvBundle
 	FeatBufRingInc
+	FeatRecvBundleInc
 
 	featureCount
 )
@@ -47,7 +48,7 @@ type feature struct {
 	gain     string           // what a loop has from it
 	try      func(*lab) error // does it once
 	required bool             // without it there is no loop on a ring
-	needs    Feature          // not tried without this one; FeatSetup needs itself
+	needs    []Feature        // not tried without these
 	flag     uint32           // the set-up flag that it is, if it is one
 	op       uint8            // the opcode that the kernel must announce, if it is one
 }
@@ -59,95 +60,99 @@ var features = [featureCount]feature{
 	},
 	FeatFastPoll: {
 		name: "fast-poll", since: version{5, 7}, gain: "no kernel thread per waiting operation",
-		try: tryFastPoll, required: true,
+		try: tryFastPoll, required: true, needs: []Feature{FeatSetup},
 	},
 	FeatSubmitAll: {
 		name: "submit-all", since: version{5, 18}, gain: "one enter per batch, bad entries or not",
-		try: trySubmitAll, flag: SetupSubmitAll,
+		try: trySubmitAll, flag: SetupSubmitAll, needs: []Feature{FeatSetup},
 	},
 	FeatCoopTaskrun: {
 		name: "coop-taskrun", since: version{5, 19}, gain: "no interrupt per completion",
-		try: tryCoopTaskrun, flag: SetupCoopTaskrun,
+		try: tryCoopTaskrun, flag: SetupCoopTaskrun, needs: []Feature{FeatSetup},
 	},
 	FeatSingleIssuer: {
 		name: "single-issuer", since: version{6, 0}, gain: "fewer locks",
-		try: trySingleIssuer, flag: SetupSingleIssuer,
+		try: trySingleIssuer, flag: SetupSingleIssuer, needs: []Feature{FeatSetup},
 	},
 	FeatDeferTaskrun: {
 		name: "defer-taskrun", since: version{6, 1}, gain: "completion work in batches",
-		try: tryDeferTaskrun, needs: FeatSingleIssuer, flag: SetupDeferTaskrun,
+		try: tryDeferTaskrun, needs: []Feature{FeatSingleIssuer}, flag: SetupDeferTaskrun,
 	},
 	FeatPoll: {
 		name: "poll", since: version{5, 13}, gain: "waking the loop",
-		try: tryPoll, required: true, op: OpPollAdd,
+		try: tryPoll, required: true, op: OpPollAdd, needs: []Feature{FeatSetup},
 	},
 	FeatTimeout: {
 		name: "timeout", since: version{5, 4}, gain: "time-outs by the ring",
-		try: tryTimeout, op: OpTimeout,
+		try: tryTimeout, op: OpTimeout, needs: []Feature{FeatSetup},
 	},
 	FeatCancel: {
 		name: "cancel", since: version{5, 5}, gain: "closing connections",
-		try: tryCancel, required: true, op: OpAsyncCancel,
+		try: tryCancel, required: true, op: OpAsyncCancel, needs: []Feature{FeatSetup},
 	},
 	FeatCancelFd: {
 		name: "cancel-fd", since: version{5, 19}, gain: "cancelling all of a connection at once",
-		try: tryCancelFd, needs: FeatCancel,
+		try: tryCancelFd, needs: []Feature{FeatCancel},
 	},
 	FeatSyncCancel: {
 		name: "sync-cancel", since: version{6, 0}, gain: "sockets closed as soon as the loop ends",
-		try: trySyncCancel, needs: FeatCancel,
+		try: trySyncCancel, needs: []Feature{FeatCancel},
 	},
 	FeatAccept: {
 		name: "accept", since: version{5, 5}, gain: "connections",
-		try: tryAccept, required: true, op: OpAccept,
+		try: tryAccept, required: true, op: OpAccept, needs: []Feature{FeatSetup},
 	},
 	FeatAcceptMultishot: {
 		name: "accept-multishot", since: version{5, 19}, gain: "one entry for all connections",
-		try: tryAcceptMultishot, needs: FeatAccept,
+		try: tryAcceptMultishot, needs: []Feature{FeatAccept},
 	},
 	FeatConnect: {
 		name: "connect", since: version{5, 5}, gain: "connections to the upstream",
-		try: tryConnect, required: true, needs: FeatAccept, op: OpConnect,
+		try: tryConnect, required: true, needs: []Feature{FeatAccept}, op: OpConnect,
 	},
 	FeatSend: {
 		name: "send", since: version{5, 6}, gain: "sending",
-		try: trySend, required: true, op: OpSend,
+		try: trySend, required: true, op: OpSend, needs: []Feature{FeatSetup},
 	},
 	FeatSendmsg: {
 		name: "sendmsg", since: version{5, 3}, gain: "sending many buffers at once",
-		try: trySendmsg, required: true, op: OpSendmsg,
+		try: trySendmsg, required: true, op: OpSendmsg, needs: []Feature{FeatSetup},
 	},
 	FeatSendZC: {
 		name: "send-zc", since: version{6, 0}, gain: "sending without a copy",
-		try: trySendZC, needs: FeatSend, op: OpSendZC,
+		try: trySendZC, needs: []Feature{FeatSend}, op: OpSendZC,
 	},
 	FeatRegisteredBuffers: {
 		name: "registered-buffers", since: version{5, 1}, gain: "pinned memory",
-		try: tryRegisteredBuffers,
+		try: tryRegisteredBuffers, needs: []Feature{FeatSetup},
 	},
 	FeatSplice: {
 		name: "splice", since: version{5, 7}, gain: "moving bytes without reading them",
-		try: trySplice, op: OpSplice,
+		try: trySplice, op: OpSplice, needs: []Feature{FeatSetup},
 	},
 	FeatMsgRing: {
 		name: "msg-ring", since: version{5, 18}, gain: "messages from ring to ring",
-		try: tryMsgRing, op: OpMsgRing,
+		try: tryMsgRing, op: OpMsgRing, needs: []Feature{FeatSetup},
 	},
 	FeatBufRing: {
 		name: "buffer-ring", since: version{5, 19}, gain: "buffers only for those that receive",
-		try: tryBufRing, required: true, needs: FeatSend, op: OpRecv,
+		try: tryBufRing, required: true, needs: []Feature{FeatSend}, op: OpRecv,
 	},
 	FeatRecvMultishot: {
 		name: "recv-multishot", since: version{6, 0}, gain: "one entry for all that a connection receives",
-		try: tryRecvMultishot, needs: FeatBufRing,
+		try: tryRecvMultishot, needs: []Feature{FeatBufRing},
 	},
 	FeatRecvBundle: {
 		name: "recv-bundle", since: version{6, 10}, gain: "many buffers with one completion",
-		try: tryRecvBundle, needs: FeatRecvMultishot,
+		try: tryRecvBundle, needs: []Feature{FeatRecvMultishot},
 	},
 	FeatBufRingInc: {
 		name: "buffer-ring-inc", since: version{6, 12}, gain: "large buffers filled bit by bit",
-		try: tryBufRingInc, needs: FeatRecvMultishot,
+		try: tryBufRingInc, needs: []Feature{FeatRecvMultishot},
+	},
+	FeatRecvBundleInc: {
+		name: "recv-bundle-inc", since: version{6, 12}, gain: "large buffers, several with one completion",
+		try: tryRecvBundleInc, needs: []Feature{FeatRecvBundle, FeatBufRingInc},
 	},
 }
 

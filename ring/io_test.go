@@ -2,7 +2,9 @@ package ring
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -325,19 +327,33 @@ func TestSkippedSuccess(t *testing.T) {
 }
 
 func TestMsgRing(t *testing.T) {
-	type ringFd struct{ fd int }
-	ready, done := make(chan ringFd), make(chan struct{})
+	target, done := make(chan int), make(chan error)
 	go func() {
-		defer close(done)
-		r := newRing(t, Params{})
-		ready <- ringFd{r.Fd()}
-		awaitOne(t, r, 99, 1234)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		r, err := Setup(Params{Entries: 1})
+		if err != nil {
+			close(target)
+			done <- err
+			return
+		}
+		target <- r.Fd()
+		for end := time.Now().Add(patience); len(r.Ready()) == 0 && time.Now().Before(end); {
+			r.Wait(time.Second)
+		}
+		if got := r.Ready(); len(got) != 1 || got[0].UserData != 99 || got[0].Res != 1234 {
+			err = errors.New(describe(got))
+		}
+		done <- errors.Join(err, r.Close())
 	}()
 	r := newRing(t, Params{})
-	target := <-ready
-	r.PrepMsgRing(target.fd, 1234, 99, 0, 1)
-	awaitOne(t, r, 1, 0)
-	<-done
+	if fd, ok := <-target; ok {
+		r.PrepMsgRing(fd, 1234, 99, 0, 1)
+		awaitOne(t, r, 1, 0)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 // A wake-up is never lost, whether it comes before, during or after the wait begins.

@@ -61,7 +61,7 @@ func (p *Report) tryFeature(f Feature, o Options) Result {
 	if slices.Contains(o.Without, f) {
 		return Result{State: No, Reason: reasonOff}
 	}
-	if need := about.needs; need != f && !p.Has(need) {
+	if need, ok := p.lacks(f); ok {
 		return Result{State: p.results[need].State, Errno: p.results[need].Errno, Reason: "needs " + need.String()}
 	}
 	l := &lab{params: p.Params(Params{Entries: 8, CQEntries: 32, Iovecs: 2}), patience: labPatience}
@@ -70,6 +70,16 @@ func (p *Report) tryFeature(f Feature, o Options) Result {
 		return Result{State: No, Reason: fmt.Sprintf("the kernel does not announce opcode %d", about.op)}
 	}
 	return judge(attempt(l, about.try))
+}
+
+// lacks is the first feature that f needs and that is not there.
+func (p *Report) lacks(f Feature) (Feature, bool) {
+	for _, need := range features[f].needs {
+		if !p.Has(need) {
+			return need, true
+		}
+	}
+	return 0, false
 }
 
 // attempt makes an error of a panic: a kernel that hands out buffers it does not have must not bring the process down.

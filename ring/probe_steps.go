@@ -124,36 +124,80 @@ func trySyncCancel(l *lab) error {
 	return l.expect(1, -int32(unix.ECANCELED))
 }
 
-func tryAccept(l *lab) error { return l.accept(1, (*Ring).PrepAccept) }
-
-func tryAcceptMultishot(l *lab) error { return l.accept(3, (*Ring).PrepAcceptMultishot) }
-
-func (l *lab) accept(times int, prep func(*Ring, int, uint32, uint64) *SQE) error {
-	if err := l.open(); err != nil {
-		return err
-	}
-	ln, addr, err := l.listener()
+func tryAccept(l *lab) error {
+	ln, addr, err := l.acceptor()
 	if err != nil {
 		return err
 	}
-	prep(l.r, ln, unix.SOCK_CLOEXEC, 1)
-	for i := range times {
-		if _, err := l.dial(addr); err != nil {
-			return err
-		}
-		c, err := l.next()
+	l.r.PrepAccept(ln, unix.SOCK_CLOEXEC, 1)
+	_, err = l.acceptOne(addr)
+	return err
+}
+
+// tryAcceptMultishot accepts two connections with one entry, and a third while the completion queue overflows: there
+// kernels before 6.8 gave 195, the bits of a poll event, for the descriptor (liburing issue 1062).
+func tryAcceptMultishot(l *lab) error {
+	ln, addr, err := l.acceptor()
+	if err != nil {
+		return err
+	}
+	l.r.PrepAcceptMultishot(ln, unix.SOCK_CLOEXEC, 1)
+	for range 2 {
+		more, err := l.acceptOne(addr)
 		if err != nil {
 			return err
 		}
-		if c.Res < 0 {
-			return c.Errno()
-		}
-		l.keep(int(c.Res))
-		if i+1 < times && !c.More() {
-			return fmt.Errorf("it ended after %d of %d connections", i+1, times)
+		if !more {
+			return errors.New("it ended after one connection")
 		}
 	}
-	return nil
+	for range l.r.CQEntries() + 1 {
+		for l.r.PrepNop(2) == nil {
+			if errno := l.r.Submit(); errno != 0 && !Transient(errno) {
+				return fmt.Errorf("io_uring_enter: %w", errno)
+			}
+		}
+	}
+	_, err = l.acceptOne(addr)
+	return err
+}
+
+func (l *lab) acceptor() (fd int, addr unix.Sockaddr, err error) {
+	if err := l.open(); err != nil {
+		return -1, nil, err
+	}
+	return l.listener()
+}
+
+// acceptOne connects, takes the completion of the accept with user data 1, and compares the two ends.
+func (l *lab) acceptOne(addr unix.Sockaddr) (more bool, err error) {
+	client, err := l.dial(addr)
+	if err != nil {
+		return false, err
+	}
+	if errno := l.r.Collect(); errno != 0 && !Transient(errno) {
+		return false, fmt.Errorf("io_uring_enter: %w", errno)
+	}
+	c, err := l.next()
+	for err == nil && c.UserData != 1 {
+		c, err = l.next()
+	}
+	if err != nil {
+		return false, err
+	}
+	if c.Res < 0 {
+		return false, c.Errno()
+	}
+	want, err := unix.Getsockname(client)
+	if err != nil {
+		return false, err
+	}
+	got, err := unix.Getpeername(int(c.Res))
+	if err != nil || *got.(*unix.SockaddrInet4) != *want.(*unix.SockaddrInet4) {
+		return false, fmt.Errorf("descriptor %d is not of the connection accepted (%v)", c.Res, err)
+	}
+	l.keep(int(c.Res))
+	return c.More(), nil
 }
 
 func tryConnect(l *lab) error {
@@ -287,3 +331,8 @@ func tryRecvMultishot(l *lab) error { return l.selfTest(stream{multishot: true})
 func tryRecvBundle(l *lab) error { return l.selfTest(stream{multishot: true, bundle: true}) }
 
 func tryBufRingInc(l *lab) error { return l.selfTest(stream{multishot: true, incremental: true}) }
+
+// Bundles of incremental buffers went wrong on kernels where each alone was right (liburing issue 1423).
+func tryRecvBundleInc(l *lab) error {
+	return l.selfTest(stream{multishot: true, bundle: true, incremental: true})
+}

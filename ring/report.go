@@ -86,7 +86,7 @@ func (p *Report) Err() error {
 
 // remedy says what would make a feature that is missing available.
 func (p *Report) remedy(f Feature) string {
-	if need := features[f].needs; need != f && !p.Has(need) {
+	if need, ok := p.lacks(f); ok {
 		return p.remedy(need)
 	}
 	r := p.results[f]
