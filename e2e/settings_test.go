@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"path/filepath"
 	"testing"
 )
 
@@ -54,19 +55,33 @@ func rally(addr string, conn, rounds, batch int) error {
 	return c.shutAndClose()
 }
 
-// With --accept=single connections go to the loops in turn.
-func TestLoopsShare(t *testing.T) {
+// With --accept=single connections go to the loops in turn. A connection's number in the log tells its loop: of two loops one
+// counts 1, 3, 5, … and the other 2, 4, 6, ….
+func TestLoopsTakeTurns(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
-		p := start(t, engine, u.addr, "--accept=single", "--loops=2")
+		log := filepath.Join(t.TempDir(), "log")
+		p := start(t, engine, u.addr, "--accept=single", "--loops=2", "--log="+log)
 		if n := p.stats()["loops"]; n != 2 {
 			t.Errorf("loops is %v, want 2", n)
 		}
-		for range 10 {
+		const n = 10
+		for range n {
 			c, s := p.pair(u)
 			ok(t, c.send([]byte("REQ 1\n")))
 			ok(t, s.expectText("REQ 1\n"))
+			finish(t, c, s)
 		}
-		p.counts(stats{"connections": 10, "msg_req": 10})
+		p.reaches(stats{"connections": 0, "connections_total": n})
+		p.stop()
+		seen := map[float64]bool{}
+		for _, r := range of(parseLog(t, readFile(t, log)), "CONN") {
+			seen[r.number(t, "conn")] = true
+		}
+		for i := range n {
+			if !seen[float64(i+1)] {
+				t.Errorf("no connection %d among %v", i+1, seen)
+			}
+		}
 	})
 }
