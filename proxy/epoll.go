@@ -107,30 +107,35 @@ func (e *epollEngine) close() {
 	}
 }
 
-// run is the loop: collect events, handle them, serve who was over budget, let timers fire, publish.
 func (e *epollEngine) run() error {
 	e.readClock()
 	e.wheel.init(e.now)
 	for {
-		n, errno := e.collect()
-		if errno != 0 {
-			return fmt.Errorf("epoll_pwait: %w", errno)
+		if done, err := e.turn(); done || err != nil {
+			return err
 		}
-		e.readClock()
-		e.fireTimers()
-		for i := range e.events[:n] {
-			e.handle(&e.events[i])
-		}
-		e.serveReady()
-		if e.backlog && e.now >= e.acceptAt {
-			e.acceptAll()
-		}
-		if e.obey() {
-			e.publish(0)
-			return nil
-		}
-		e.publish(0)
 	}
+}
+
+// turn is one round of the loop: collect events, handle them, serve who was over budget, accept, obey, publish. It says true
+// when the loop is to end.
+func (e *epollEngine) turn() (bool, error) {
+	n, errno := e.collect()
+	if errno != 0 {
+		return false, fmt.Errorf("epoll_pwait: %w", errno)
+	}
+	e.readClock()
+	e.fireTimers()
+	for i := range e.events[:n] {
+		e.handle(&e.events[i])
+	}
+	e.serveReady()
+	if e.backlog && e.now >= e.acceptAt {
+		e.acceptAll()
+	}
+	done := e.obey()
+	e.publish(0)
+	return done, nil
 }
 
 // collect fetches events, first without blocking and without the Go scheduler; it blocks only when there is nothing to do.

@@ -113,7 +113,6 @@ func (e *uringEngine) close() {
 	_ = e.waker.Close()
 }
 
-// run is the loop: hand over and collect, handle completions, serve the sessions they touched, give back buffers, publish.
 func (e *uringEngine) run() error {
 	if err := e.open(); err != nil {
 		return err
@@ -122,27 +121,33 @@ func (e *uringEngine) run() error {
 	e.wheel.init(e.now)
 	e.refill()
 	for {
-		e.armLoop()
-		if errno := e.collect(); errno != 0 && !ring.Transient(errno) {
-			return fmt.Errorf("io_uring_enter: %w", errno)
-		}
-		e.readClock()
-		e.fireTimers()
-		for batch := e.ring.Ready(); len(batch) > 0; batch = e.ring.Ready() {
-			for i := range batch {
-				e.handle(&batch[i])
-			}
-			e.ring.Advance(len(batch))
-		}
-		e.serveReady()
-		e.refill()
-		e.feedStarved()
-		done := e.obey()
-		e.publish(e.bufs.InKernel())
-		if done {
-			return nil
+		if done, err := e.turn(); done || err != nil {
+			return err
 		}
 	}
+}
+
+// turn is one round of the loop: hand over and collect, handle completions, serve the sessions they touched, give back
+// buffers, obey, publish. It says true when the loop is to end.
+func (e *uringEngine) turn() (bool, error) {
+	e.armLoop()
+	if errno := e.collect(); errno != 0 && !ring.Transient(errno) {
+		return false, fmt.Errorf("io_uring_enter: %w", errno)
+	}
+	e.readClock()
+	e.fireTimers()
+	for batch := e.ring.Ready(); len(batch) > 0; batch = e.ring.Ready() {
+		for i := range batch {
+			e.handle(&batch[i])
+		}
+		e.ring.Advance(len(batch))
+	}
+	e.serveReady()
+	e.refill()
+	e.feedStarved()
+	done := e.obey()
+	e.publish(e.bufs.InKernel())
+	return done, nil
 }
 
 // collect hands over what is prepared and fetches completions, first without blocking; it waits only when there is nothing
