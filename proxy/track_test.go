@@ -186,7 +186,25 @@ func TestPoolKeepsABoundedNumberOfTables(t *testing.T) {
 	}
 }
 
-// The cost of one Seq used again and again must not grow with its number: 200,000 twins end in no time or not at all.
+// Answers near the order of the requests need no index; the first that is farther away makes it.
+func TestIndexOnlyForAnswersFarFromTheOrder(t *testing.T) {
+	k := newTracker(100)
+	for seq := range int64(100) {
+		k.add(seq, 0, 0)
+	}
+	for seq := int64(trackScan - 1); seq >= 0; seq-- {
+		k.match(seq)
+	}
+	if k.table.index != nil {
+		t.Errorf("an index after answers to the oldest %d", trackScan)
+	}
+	k.match(2 * trackScan)
+	if k.table.index == nil {
+		t.Errorf("no index after an answer to a request behind %d others", trackScan)
+	}
+}
+
+// Many requests of one Seq share a place in the index; it must still hand them out in order, and those behind the scan.
 func TestManyRequestsOfOneSeq(t *testing.T) {
 	const many = 200_000
 	k := newTracker(many + 1)
