@@ -26,10 +26,10 @@ const (
 )
 
 // Config is everything a Proxy needs to know. The zero value of a duration or limit switches that limit off unless its
-// comment says otherwise. Addresses are "host:port" or "unix:/path".
+// comment says otherwise. Addresses are "ip:port", ":port" for all interfaces, or "unix:/path".
 type Config struct {
 	Listen  string // where clients connect
-	Forward string // the Foo server; a host name is resolved once, at start
+	Forward string // the Foo server
 
 	Engine  string // EngineAuto, EngineUring, EngineEpoll
 	Loops   int    // event loops; 0 = one per CPU of the process's affinity mask

@@ -64,15 +64,12 @@ func New(cfg Config) (_ *Proxy, err error) {
 			p.release()
 		}
 	}()
-	target, err := resolve(cfg.Forward)
+	target, err := parseAddress(cfg.Forward)
 	if err != nil {
 		return nil, fmt.Errorf("forward: %w", err)
 	}
-	if p.listen, err = resolve(cfg.Listen); err != nil {
+	if p.listen, err = parseAddress(cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
-	}
-	if err := refuseLoop(p.listen, target); err != nil {
-		return nil, err
 	}
 	cpus, err := loopCPUs(cfg.Loops, cfg.Pin)
 	if err != nil {

@@ -33,8 +33,8 @@ func (a *address) String() string {
 // bytes is the address as connect(2) takes it.
 func (a *address) bytes() []byte { return unsafe.Slice((*byte)(unsafe.Pointer(&a.raw)), a.length) }
 
-// resolve turns "host:port" or "unix:/path" into an address. An empty host means all addresses.
-func resolve(text string) (*address, error) {
+// parseAddress reads "ip:port" or "unix:/path". An empty host means all addresses.
+func parseAddress(text string) (*address, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		return unixAddress(path)
 	}
@@ -46,32 +46,18 @@ func resolve(text string) (*address, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q: the port must be a number from 0 to 65535", text)
 	}
-	ip := netip.IPv6Unspecified()
-	if host != "" {
-		if ip, err = lookUp(host); err != nil {
-			return nil, err
+	var ip netip.Addr
+	switch {
+	case host != "":
+		if ip, err = netip.ParseAddr(host); err != nil {
+			return nil, fmt.Errorf("%q: the host must be an IP address", text)
 		}
-	} else if !haveIPv6() {
+	case haveIPv6():
+		ip = netip.IPv6Unspecified()
+	default:
 		ip = netip.IPv4Unspecified()
 	}
-	return ipAddress(netip.AddrPortFrom(ip, uint16(number))), nil
-}
-
-func lookUp(host string) (netip.Addr, error) {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.Unmap(), nil
-	}
-	ips, err := net.LookupIP(host)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("host %q is unknown: %w", host, err)
-	}
-	for _, ip := range ips {
-		if v4 := ip.To4(); v4 != nil {
-			return netip.AddrFrom4([4]byte(v4)), nil
-		}
-	}
-	ip, _ := netip.AddrFromSlice(ips[0])
-	return ip, nil
+	return ipAddress(netip.AddrPortFrom(ip.Unmap(), uint16(number))), nil
 }
 
 func haveIPv6() bool {

@@ -26,6 +26,7 @@ type options struct {
 	config       string
 	checkOnly    bool
 	version      bool
+	verbose      bool
 
 	table []*setting
 	// reading is the source that values are being read from; a setting keeps it as its origin.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"fooproxy/proxy"
+	"fooproxy/ring"
 )
 
 // The process's exit codes.
@@ -29,6 +30,9 @@ func run(args []string, stdout, stderr io.Writer, start func(proxy.Config) (serv
 	options, err := parseOptions(args)
 	if err == nil && options.version {
 		printVersion(stdout)
+		if options.verbose {
+			fmt.Fprintf(stdout, "\n%s", ring.Probe(ring.Options{}))
+		}
 		return exitClean
 	}
 	if errors.Is(err, flag.ErrHelp) {

@@ -220,7 +220,11 @@ func (o *options) addProcess() {
 		},
 		setting{
 			name: "version", flagOnly: true, value: boolValue(&o.version),
-			help: "print versions and exit",
+			help: "print versions and exit; with -v also what io_uring can do here, the limits and the engine of auto",
+		},
+		setting{
+			name: "verbose", short: "v", flagOnly: true, value: boolValue(&o.verbose),
+			help: "say more, with --version",
 		},
 	)
 }

@@ -1,17 +1,31 @@
 package main
 
-import "fooproxy/proxy"
+import (
+	"os"
 
-// live makes a *proxy.Proxy the service of this process.
+	"fooproxy/proxy"
+)
+
+// Environment variables by which tests and benchmarks bend the program; no settings of its users.
+const (
+	testRing   = "FOOTEST_RING"   // see proxy.Config.RingTest
+	testBypass = "FOOTEST_BYPASS" // not empty: forward without checking, to measure what checking costs
+)
+
+// live makes a *proxy.Proxy a service.
 type live struct{ *proxy.Proxy }
 
-func (l live) AppendStats(dst []byte) []byte { return l.Snapshot().AppendText(dst) }
-
-// newService makes a proxy that already listens.
 func newService(cfg proxy.Config) (service, error) {
+	cfg.RingTest = os.Getenv(testRing)
+	cfg.BypassChecks = os.Getenv(testBypass) != ""
 	p, err := proxy.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	return live{p}, nil
+}
+
+func (l live) AppendStats(dst []byte) []byte {
+	snap := l.Snapshot()
+	return snap.AppendText(dst)
 }
