@@ -6,19 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
-
-// withoutNetwork starts the child in a network namespace of its own, where not even the loopback is up.
-func withoutNetwork(c *exec.Cmd) {
-	c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWNET
-	if os.Getuid() != 0 { // a user namespace gives the right to make the other one
-		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-	}
-}
 
 // network is a network namespace with a loopback of its own, held by a thread until the test ends. Making it takes root.
 type network struct{ calls chan func() }

@@ -57,14 +57,28 @@ func TestBlackHole(t *testing.T) {
 	})
 }
 
+// A namespace has no route beyond its loopback.
+func TestUpstreamUnreachable(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		n := newNetwork(t)
+		var p *proxy
+		ok(t, n.do(func() error {
+			p = launch(t, engine, "192.0.2.1:8000", []string{"--listen=unix:" + unixPath(t, "listen")})
+			return nil
+		}))
+		t.Cleanup(p.check)
+		turnedAway(t, p, "end_unreachable")
+	})
+}
+
 // Out of local ports: the client is closed, with the reason counted; once ports are free again connections work.
 func TestNoLocalPorts(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		n := newNetwork(t)
-		ok(t, n.do(func() error {
+		p, u := inside(t, n, engine)
+		ok(t, n.do(func() error { // the file is that of the writing thread's namespace
 			return os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40003"), 0o644)
 		}))
-		p, u := inside(t, n, engine)
 		var clients, servers []*peer
 		for range 4 {
 			c, s := p.pair(u)
