@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"fooproxy/bench/internal/sys"
+	"fooproxy/bench/sys"
 )
 
 // sources is how many addresses of 127.0.0.0/8 churn uses in turn, so that its closed connections, which the kernel keeps

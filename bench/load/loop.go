@@ -10,7 +10,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"golang.org/x/sys/unix"
 
-	"fooproxy/bench/internal/sys"
+	"fooproxy/bench/sys"
 )
 
 const (

@@ -31,6 +31,7 @@ type Options struct {
 
 	Cores []int // CPU of each thread; empty = not pinned
 	PIDs  []int // processes whose CPU time and memory are measured over the same window
+	Alone int   // CPU that PIDs should have to themselves, to measure what others use of it; -1 = none
 	// Progress, when not nil, is called about twice a second from a thread of its own.
 	Progress func(Progress)
 }

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"fooproxy/bench/internal/proc"
-	"fooproxy/bench/internal/sys"
+	"fooproxy/bench/proc"
+	"fooproxy/bench/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +34,7 @@ type mark struct {
 	waited                                     time.Duration // for the CPU, this thread
 	own                                        time.Duration // CPU time of the generator's process
 	target                                     proc.Usage
+	coreBusy                                   time.Duration // of the target's CPU, whoever used it
 }
 
 // measured is what one thread brings home.
@@ -271,7 +272,10 @@ func (l *loop) mark(k *mark) error {
 		}
 		k.target = k.target.Add(u)
 	}
-	return nil
+	if l.opt.Alone >= 0 {
+		k.coreBusy, err = proc.CoreBusy(l.opt.Alone)
+	}
+	return err
 }
 
 func (l *loop) phase(name string) { l.live.phase.Store(&name) }

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"fooproxy/bench/internal/sys"
+	"fooproxy/bench/sys"
 )
 
 // upstream is a connection that the built-in responder has accepted.

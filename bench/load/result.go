@@ -6,7 +6,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"fooproxy/bench/internal/proc"
+	"fooproxy/bench/proc"
 )
 
 // Result is what a run found, over its measured window. Times are in nanoseconds in JSON as well.
@@ -64,11 +64,12 @@ type Point struct {
 
 // Generator says how the generator itself fared.
 type Generator struct {
-	CPU    time.Duration `json:"cpu_ns"`
-	Busy   float64       `json:"busy"`       // share of the window in which a thread had something to do; the busiest thread's
-	Waited float64       `json:"waited"`     // share of the window a thread was ready but had no CPU; the worst thread's
-	LagP99 time.Duration `json:"lag_p99_ns"` // open loop: how late requests were made
-	LagMax time.Duration `json:"lag_max_ns"`
+	CPU     time.Duration `json:"cpu_ns"`
+	Busy    float64       `json:"busy"`       // share of the window in which a thread had something to do; the busiest thread's
+	Waited  float64       `json:"waited"`     // share of the window a thread was ready but had no CPU; the worst thread's
+	Foreign float64       `json:"foreign"`    // share of the window that others than the target used of its CPU
+	LagP99  time.Duration `json:"lag_p99_ns"` // open loop: how late requests were made
+	LagMax  time.Duration `json:"lag_max_ns"`
 }
 
 // TargetUsage is what the target's processes used.
@@ -82,6 +83,14 @@ type TargetUsage struct {
 	PerConn     float64       `json:"resident_bytes_per_connection"`
 	Switches    float64       `json:"context_switches_per_second"`
 	Threads     int           `json:"threads"`
+}
+
+// Latency is what a user waits: the response time in open loop, the service time in closed loop.
+func (r *Result) Latency() *Times {
+	if r.Response != nil {
+		return r.Response
+	}
+	return &r.Service
 }
 
 func times(h *hdrhistogram.Histogram) Times {
@@ -151,6 +160,9 @@ func (r *Result) usage(p *measured) *TargetUsage {
 	}
 	if spent.CPU > 0 {
 		u.UserShare = min(1, float64(spent.User)/float64(spent.CPU))
+	}
+	if foreign := p.until.coreBusy - p.from.coreBusy - spent.CPU; foreign > 0 {
+		r.Generator.Foreign = foreign.Seconds() / max(r.Elapsed, 1).Seconds()
 	}
 	return u
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"fooproxy/bench/internal/sys"
+	"fooproxy/bench/sys"
 )
 
 // Run generates load and returns what it measured. A *Failure is the target's fault. When ctx ends, the measured window

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"fooproxy/bench/internal/sys"
+	"fooproxy/bench/sys"
 )
 
 // side is one of the two sockets of a pair, and what was read from its peer for it.

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/peterbourgon/ff/v3"
-
 	"fooproxy/bench/load"
 )
 
@@ -36,6 +34,7 @@ func runLoad(args []string, stdout, stderr io.Writer) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	spareProcessor(f.opt.Threads)
 	result, err := load.Run(ctx, f.opt)
 	if err != nil {
 		return err
@@ -79,13 +78,11 @@ func parseLoad(args []string, stderr io.Writer) (*loadFlags, error) {
 	fs.Uint64Var(&o.Seed, "seed", 1, "seed of sizes and arrivals")
 	fs.StringVar(&f.cores, "cores", "", "CPUs to pin the generator's threads to: 1 or 1,2")
 	fs.StringVar(&f.pids, "pid", "", "processes of the target, to measure their CPU time and memory over the same window")
+	fs.IntVar(&o.Alone, "target-core", -1, "CPU that the target should have to itself: what others use of it is measured")
 	fs.StringVar(&f.json, "json", "", "write the result as JSON to this file, - for stdout instead of the text")
 	fs.StringVar(&f.hdr, "hdr", "", "write the percentile distribution (HdrHistogram's text format) to this file")
-	if err := ff.Parse(fs, args, ff.WithEnvVarPrefix("FOOBENCH")); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return nil, err
-		}
-		return nil, &exitError{exitUsage, err}
+	if err := parse(fs, args); err != nil {
+		return nil, err
 	}
 	if fs.NArg() != 1 {
 		return nil, usageError("want one target address, got %d arguments", fs.NArg())

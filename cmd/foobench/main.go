@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/peterbourgon/ff/v3"
 )
 
 // Exit codes. 3 is not used, so that 4 means the same here as in the project's other programs: the result is incomplete.
@@ -38,7 +40,11 @@ func usageError(format string, args ...any) error {
 
 func commands() []command {
 	return []command{
-		{"load", "generate load and measure", runLoad},
+		{"load", "generate load, check every answer and measure", runLoad},
+		{"compare", "run the same workloads against fooproxy, its peers and base lines", runCompare},
+		{"respond", "be an upstream that answers", runRespond},
+		{"relay", "be one of the plain relays that serve as base lines", runRelay},
+		{"floor", "measure the least that relaying a message costs here", runFloor},
 	}
 }
 
@@ -71,6 +77,15 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "foobench: no command %q; foobench --help lists them\n", args[0])
 	return exitUsage
+}
+
+// parse reads flags, then FOOBENCH_* from the environment; what is wrong is a usage error.
+func parse(fs *flag.FlagSet, args []string) error {
+	err := ff.Parse(fs, args, ff.WithEnvVarPrefix("FOOBENCH"))
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		return &exitError{exitUsage, err}
+	}
+	return err
 }
 
 func overview(w io.Writer) {

@@ -1,0 +1,88 @@
+package compare
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Workload is one kind of traffic.
+type Workload struct {
+	Name, About string
+	Flags       []string // of foobench load
+	Conns       int
+	Loop        string // name shared by the same traffic at several numbers of connections
+	Unix        bool   // both sides of the target are unix sockets
+	Idle        bool
+	Churn       bool
+	Open        bool // its rate is half of what the base line reaches in closed loop with the same connections
+	WarmupFull  bool // the warm-up is not cut short with the window
+}
+
+func closedLoop(name, loop string, conns, depth int, sizes string) Workload {
+	return Workload{
+		Name: name, Loop: loop, Conns: conns,
+		About: fmt.Sprintf("%d connections × %d outstanding, requests of %s bytes", conns, depth, sizes),
+		Flags: []string{"-c", strconv.Itoa(conns), "-P", strconv.Itoa(depth), "-s", sizes},
+	}
+}
+
+// idleConns is how many idle connections are held; a proxy needs two descriptors for each.
+const idleConns = 4000
+
+// Workloads lists all, in the order of the tables.
+func Workloads() []Workload {
+	churn := Workload{
+		Name: "churn", Loop: "churn", Conns: 32, Churn: true,
+		About: "32 at a time: connect, one request of 16 bytes, end, wait for the other end",
+		Flags: []string{"-c", "32", "-P", "1", "-s", "16", "--churn", "1"},
+	}
+	idle := Workload{
+		Name: "idle", Loop: "idle", Conns: idleConns, Idle: true,
+		About: fmt.Sprintf("%d connections that have had one answer and are still", idleConns),
+		Flags: []string{"-c", strconv.Itoa(idleConns), "-P", "1", "-s", "16", "--idle"},
+	}
+	open := Workload{
+		Name: "openloop", Loop: "openloop", Conns: 64, Open: true,
+		About: "64 connections, Poisson arrivals at half of the base line's highest rate, requests of 64 bytes; times from the intended send",
+		Flags: []string{"-c", "64", "-s", "64", "--arrivals", "poisson"},
+	}
+	unix := closedLoop("unix", "unix", 16, 1, "16")
+	unix.Unix, unix.About = true, unix.About+", both sides unix sockets"
+	return []Workload{
+		closedLoop("pingpong16", "pingpong", 16, 1, "16"),
+		closedLoop("pingpong256", "pingpong", 256, 1, "16"),
+		closedLoop("pingpong1024", "pingpong", 1024, 1, "16"),
+		closedLoop("pipelined", "pipelined", 16, 64, "16"),
+		closedLoop("mix1k", "mix1k", 64, 8, "128:0.4,1024:0.5,4096:0.1"),
+		closedLoop("bulk16k", "bulk16k", 8, 16, "16384"),
+		closedLoop("bulk1m", "bulk1m", 8, 2, "1048576"),
+		churn, idle, open, unix,
+	}
+}
+
+// SelectWorkloads picks workloads by name; "all" or "" is every one, and the name of a loop is all of its workloads.
+func SelectWorkloads(names string) ([]Workload, error) {
+	all := Workloads()
+	if names == "" || names == "all" {
+		return all, nil
+	}
+	var picked []Workload
+	for name := range strings.SplitSeq(names, ",") {
+		name = strings.TrimSpace(name)
+		found := len(picked)
+		for _, w := range all {
+			if w.Name == name || w.Loop == name {
+				picked = append(picked, w)
+			}
+		}
+		if found == len(picked) {
+			var known []string
+			for _, w := range all {
+				known = append(known, w.Name)
+			}
+			return nil, fmt.Errorf("no workload %q; there are %s", name, strings.Join(known, ", "))
+		}
+	}
+	return picked, nil
+}

@@ -1,0 +1,64 @@
+package target
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// listening looks the address up in the kernel's tables of sockets.
+func listening(address string) bool {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		table, err := os.ReadFile("/proc/net/unix")
+		// Flag 0x10000 is __SO_ACCEPTCON.
+		for line := range bytes.Lines(table) {
+			f := bytes.Fields(line)
+			if err == nil && len(f) >= 8 && string(f[7]) == path && string(f[3]) == "00010000" {
+				return true
+			}
+		}
+		return false
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return false
+	}
+	// Local address, remote address, state; 0A is TCP_LISTEN.
+	suffix := fmt.Appendf(nil, ":%04X", n)
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		table, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		for line := range bytes.Lines(table) {
+			f := bytes.Fields(line)
+			if len(f) >= 4 && bytes.HasSuffix(f[1], suffix) && string(f[3]) == "0A" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// FreePort finds a TCP port of 127.0.0.1 that is not in use and that the kernel does not hand out by itself: below the
+// usual range of ephemeral ports.
+func FreePort() (int, error) {
+	var last error
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+		last = err
+	}
+	return 0, fmt.Errorf("no free port: %w", last)
+}

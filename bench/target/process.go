@@ -1,0 +1,162 @@
+package target
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fooproxy/bench/sys"
+)
+
+// Process is a running child.
+type Process struct {
+	PID    int
+	Args   []string
+	cmd    *exec.Cmd
+	output output
+	done   chan struct{}
+	err    error
+}
+
+// output keeps the last of what a child prints.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.buf.Len() < 8<<10 {
+		o.buf.Write(b)
+	}
+	return len(b), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return strings.TrimSpace(o.buf.String())
+}
+
+// starter is the one thread that forks: a child inherits its CPU and its priority, and dies when it ends, which is when
+// the program ends.
+var starter = sync.OnceValue(func() chan func() {
+	calls := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for call := range calls {
+			call()
+		}
+	}()
+	return calls
+})
+
+// Spawn starts a child pinned to core, with as high a priority as is allowed. stdout may be nil: what it prints is then kept
+// with its stderr.
+func Spawn(args []string, core int, stdout *bytes.Buffer) (*Process, error) {
+	p := &Process{Args: args, cmd: exec.Command(args[0], args[1:]...), done: make(chan struct{})}
+	// A session of its own: the kernel divides CPU time between sessions first (sched(7), autogroup), and a keyboard
+	// interrupt goes to the parent alone.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
+	p.cmd.Stderr = &p.output
+	p.cmd.Stdout = &p.output
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
+	started := make(chan error)
+	starter() <- func() {
+		if err := sys.SetAffinity(core); err != nil {
+			started <- err
+			return
+		}
+		// Without the right to it the children run at normal priority, and other programs disturb them more.
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)
+		started <- p.cmd.Start()
+	}
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", args[0], err)
+	}
+	p.PID = p.cmd.Process.Pid
+	// As with the priority: without the right to it, or without autogroups, other programs disturb more.
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", p.PID), []byte("-20"), 0)
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// Start starts a target and waits until it listens.
+func Start(ctx context.Context, t Target, e Env) (*Process, error) {
+	args, err := t.Command(e)
+	if err != nil {
+		return nil, err
+	}
+	p, err := Spawn(args, e.Core, nil)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for !listening(e.Listen) {
+		select {
+		case <-p.done:
+			return nil, fmt.Errorf("%s ended at once (%v): %s\n  command: %s", t.Name, p.err, p.output.String(), strings.Join(args, " "))
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("%s does not listen on %s: %w: %s", t.Name, e.Listen, ctx.Err(), p.output.String()), p.Stop())
+		case <-poll.C:
+		}
+	}
+	return p, nil
+}
+
+// Wait waits for the child's own end and returns its exit code, -1 when a signal ended it.
+func (p *Process) Wait(ctx context.Context) (code int, err error) {
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode(), nil
+	case <-ctx.Done():
+		return -1, errors.Join(ctx.Err(), p.kill())
+	}
+}
+
+// Ended tells whether the child has ended by itself, and what it said.
+func (p *Process) Ended() (bool, string) {
+	select {
+	case <-p.done:
+		return true, fmt.Sprintf("%v: %s", p.err, p.output.String())
+	default:
+		return false, ""
+	}
+}
+
+// Output is what the child has printed, without what went to a buffer of the caller's.
+func (p *Process) Output() string { return p.output.String() }
+
+// Signal sends the child a signal.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Stop ends the child: nothing of what it still holds matters.
+func (p *Process) Stop() error { return p.kill() }
+
+func (p *Process) kill() error {
+	err := p.cmd.Process.Kill()
+	<-p.done
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"fooproxy/bench/compare"
+	"fooproxy/bench/sys"
+	"fooproxy/bench/target"
+)
+
+func runCompare(args []string, stdout, stderr io.Writer) error {
+	o := compare.Options{Out: stdout, Command: append([]string{"foobench", "compare"}, args...)}
+	fs := flag.NewFlagSet("foobench compare", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	var (
+		targets    = fs.String("targets", "all", "comma-separated targets; +FLAG after a name adds a flag: fooproxy-epoll+--cork=true")
+		workloads  = fs.String("workloads", "all", "comma-separated workloads")
+		out        = fs.String("out", "bench/out", "directory for report.json and report.html; \"\" writes none")
+		cores      = fs.String("cores", "", "CPU of the target and CPU of the generator (default: the first two allowed)")
+		full       = fs.Bool("full", false, "the long form: more and longer runs")
+		verbose    = fs.Bool("v", false, "print every run to stderr")
+		listThings = fs.Bool("list", false, "list targets and workloads, and what is missing")
+	)
+	fs.IntVar(&o.Runs, "runs", 0, "runs of each target under each workload (default 5, with --full 9)")
+	fs.DurationVar(&o.Time, "time", 0, "measured window of a run (default 350ms, with --full 2s)")
+	fs.DurationVar(&o.Warmup, "warmup", 0, "load before the window (default 100ms, with --full 500ms)")
+	fs.IntVar(&o.Retries, "retries", 1, "how often a run that other programs disturbed is repeated")
+	fs.StringVar(&o.Baseline, "baseline", "", "target that ratios are to (default haproxy, or the first that can run)")
+	fs.BoolVar(&o.Spin, "spin", false, "the generator never sleeps: targets pay for no wake-up of it")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	defaults(&o, *full)
+	if err := setCores(&o, *cores); err != nil {
+		return usageError("--cores: %w", err)
+	}
+	programs, err := target.OwnPrograms()
+	if err != nil {
+		return err
+	}
+	o.Programs = programs
+	if *listThings {
+		list(stdout, target.All(programs))
+		return nil
+	}
+	if o.Targets, err = target.Select(target.All(programs), *targets); err != nil {
+		return usageError("--targets: %w", err)
+	}
+	if o.Workloads, err = compare.SelectWorkloads(*workloads); err != nil {
+		return usageError("--workloads: %w", err)
+	}
+	if *verbose {
+		o.Log = stderr
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	result, err := compare.Run(ctx, o)
+	if result != nil && *out != "" {
+		if errOut := os.MkdirAll(*out, 0o755); errOut != nil {
+			return errors.Join(err, errOut)
+		}
+		path := filepath.Join(*out, "report.json")
+		if errOut := result.Save(path); errOut != nil {
+			return errors.Join(err, errOut)
+		}
+		fmt.Fprintf(stdout, "\n%s\n", path)
+	}
+	return err
+}
+
+// defaults fills in what the flags left open.
+func defaults(o *compare.Options, full bool) {
+	runs, window, warmup := 5, 350*time.Millisecond, 100*time.Millisecond
+	if full {
+		runs, window, warmup = 9, 2*time.Second, 500*time.Millisecond
+	}
+	if o.Runs == 0 {
+		o.Runs = runs
+	}
+	if o.Time == 0 {
+		o.Time = window
+	}
+	if o.Warmup == 0 {
+		o.Warmup = warmup
+	}
+}
+
+// setCores reads "0,1", or takes the first two CPUs that this process may use.
+func setCores(o *compare.Options, text string) error {
+	list, err := numbers(text)
+	if err != nil {
+		return err
+	}
+	if text == "" {
+		list = sys.Cores()
+	}
+	if len(list) < 2 {
+		return errors.New("the target and the generator need a CPU each")
+	}
+	o.TargetCore, o.LoadCore = list[0], list[1]
+	return nil
+}
+
+func list(w io.Writer, targets []target.Target) {
+	fmt.Fprintln(w, "targets:")
+	for _, t := range targets {
+		version, err := t.Find()
+		if err != nil {
+			version = "missing: " + err.Error()
+		}
+		fmt.Fprintf(w, "  %-15s %s (%s)\n", t.Name, t.About, version)
+	}
+	fmt.Fprintln(w, "workloads:")
+	for _, wl := range compare.Workloads() {
+		fmt.Fprintf(w, "  %-15s %s\n", wl.Name, wl.About)
+	}
+}
