@@ -92,3 +92,81 @@
 	MOVQ R13, blocks_begins(R8); \
 	MOVQ R14, blocks_lines(R8); \
 	MOVQ R15, blocks_naks(R8)
+
+// The rest is for groups with few LFs.
+
+// COUNT makes R10 the number of LFs in AX, BX, CX and DX.
+#define COUNT \
+	POPCNTQ AX, R10; \
+	POPCNTQ BX, R8; \
+	POPCNTQ CX, R9; \
+	ADDQ R8, R10; \
+	POPCNTQ DX, R8; \
+	ADDQ R9, R10; \
+	ADDQ R8, R10
+
+// FIRST makes to the offset in the group of the first of them. (TZCNT sets the
+// carry flag if there is none in its block; LEA keeps flags.)
+#define FIRST(to) \
+	TZCNTQ DX, to; \
+	ADDQ $192, to; \
+	TZCNTQ CX, R8; \
+	LEAQ 128(R8), R8; \
+	CMOVQCC R8, to; \
+	TZCNTQ BX, R8; \
+	LEAQ 64(R8), R8; \
+	CMOVQCC R8, to; \
+	TZCNTQ AX, R8; \
+	CMOVQCC R8, to
+
+// LAST makes to the offset in the group of the last of them. (BSR sets the zero
+// flag if there is none in its block.)
+#define LAST(to) \
+	BSRQ AX, to; \
+	BSRQ BX, R8; \
+	LEAQ 64(R8), R8; \
+	CMOVQNE R8, to; \
+	BSRQ CX, R8; \
+	LEAQ 128(R8), R8; \
+	CMOVQNE R8, to; \
+	BSRQ DX, R8; \
+	LEAQ 192(R8), R8; \
+	CMOVQNE R8, to
+
+// HEADEND judges what follows a type, given the white space CX, the digits DX
+// and the LFs BX of the 64 bytes from the line's begin on. It goes to other if
+// Seq does not end there, or has a sign, or the line is bad.
+#define HEADEND(other) \
+	TESTB $8, CX; \
+	JEQ other; \
+	LEAQ 8(CX), R8; \
+	ANDNQ R8, CX, R8; \
+	TESTQ DX, R8; \
+	JEQ other; \
+	ADDQ DX, R8; \
+	ANDNQ R8, DX, R8; \
+	ORQ CX, BX; \
+	TESTQ BX, R8; \
+	JEQ other
+
+// TAKEHEADS takes the group, whose R10 LFs are at R11 and R12, with R13 NAKs.
+#define TAKEHEADS \
+	ADDQ R10, R14; \
+	ADDQ R13, R15; \
+	MOVQ SI, BX; \
+	SUBQ blocks_chunk(R8), BX; \
+	LEAQ 256(BX), CX; \
+	MOVQ CX, blocks_lf(R8); \
+	ADDQ $256, SI; \
+	MOVQ blocks_ends(R8), R9; \
+	LEAQ 1(BX)(R11*1), AX; \
+	LEAQ 1(BX)(R12*1), CX; \
+	XORL R11, R11; \
+	XORL R12, R12; \
+	XORL R13, R13; \
+	TESTQ R9, R9; \
+	JEQ group; \
+	MOVL AX, (R9); \
+	MOVL CX, -4(R9)(R10*4); \
+	LEAQ (R9)(R10*4), R9; \
+	MOVQ R9, blocks_ends(R8)

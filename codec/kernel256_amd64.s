@@ -11,20 +11,17 @@
 //	DI       the end of the chunk
 //	Y0-Y6    temporaries
 //	Y7       gathers UTF-8 faults
-//	Y8       what digits are below after Y9 was added
+//	Y8       what digits are below after Y9 was added, as signed bytes
 //	Y9       0x50, which takes '0' to the least signed byte
 //	Y10      spaceByLow
 //	Y11-Y14  the letters of the types
 //	Y15      LF
-//	lf0-lf3  the LFs of a group
+//	lf0-lf3  the LFs of a group (on the stack)
 //	na       the bytes after "NA" and any byte
+//	wide     not zero if a group has bytes that are not ASCII
 //
+// UTF-8 validation takes Y8 to Y14 for its tables and gives them back.
 // General registers: see judge_amd64.h.
-
-#define FILL(byte, reg, low) \
-	MOVL $byte, AX; \
-	MOVQ AX, low; \
-	VPBROADCASTB low, reg
 
 #define CONSTANT(name, eight) \
 	DATA name<>+0(SB)/8, $eight; \
@@ -33,11 +30,27 @@
 	DATA name<>+24(SB)/8, $eight; \
 	GLOBL name<>(SB), RODATA|NOPTR, $32
 
+CONSTANT(letterA, 0x4141414141414141)
+CONSTANT(letterC, 0x4343434343434343)
+CONSTANT(letterE, 0x4545454545454545)
+CONSTANT(letterK, 0x4b4b4b4b4b4b4b4b)
+CONSTANT(letterN, 0x4e4e4e4e4e4e4e4e)
+CONSTANT(letterQ, 0x5151515151515151)
+CONSTANT(letterR, 0x5252525252525252)
+CONSTANT(lineFeed, 0x0a0a0a0a0a0a0a0a)
+CONSTANT(minusSign, 0x2d2d2d2d2d2d2d2d)
+CONSTANT(toLeast, 0x5050505050505050)
+CONSTANT(pastDigits, 0x8a8a8a8a8a8a8a8a)
 CONSTANT(lowHalf, 0x0f0f0f0f0f0f0f0f)
 CONSTANT(third, 0x6060606060606060)
 CONSTANT(fourth, 0x7070707070707070)
 CONSTANT(high, 0x8080808080808080)
-CONSTANT(sign, 0x2d2d2d2d2d2d2d2d)
+
+// CONSTANTS fills Y8 to Y10; LETTERS fills Y11 to Y14.
+#define CONSTANTS \
+	VMOVDQU pastDigits<>(SB), Y8; \
+	VMOVDQU toLeast<>(SB), Y9; \
+	VBROADCASTI128 ·spaceByLow(SB), Y10
 
 // JOIN puts the masks of two halves, in to and hi, together in to.
 #define JOIN(hi, to) \
@@ -53,11 +66,8 @@ CONSTANT(sign, 0x2d2d2d2d2d2d2d2d)
 	VPMOVMSKB Y1, tmp; \
 	JOIN(tmp, to)
 
-// CLASSES makes R8, CX and DX of the block at off.
-#define CLASSES(off) \
-	TYPES(off); \
-	VMOVDQU off(SI), Y0; \
-	VMOVDQU (off+32)(SI), Y1; \
+// SPACEDIGIT makes CX and DX of the bytes in Y0 and Y1.
+#define SPACEDIGIT \
 	VPSHUFB Y0, Y10, Y2; \
 	VPSHUFB Y1, Y10, Y3; \
 	VPCMPEQB Y0, Y2, Y2; \
@@ -72,6 +82,13 @@ CONSTANT(sign, 0x2d2d2d2d2d2d2d2d)
 	VPMOVMSKB Y0, DX; \
 	VPMOVMSKB Y1, R9; \
 	JOIN(R9, DX)
+
+// CLASSES makes R8, CX and DX of the block at off.
+#define CLASSES(off) \
+	TYPES(off); \
+	VMOVDQU off(SI), Y0; \
+	VMOVDQU (off+32)(SI), Y1; \
+	SPACEDIGIT
 
 // BLOCK judges one block of a group.
 #define BLOCK(off, lf) \
@@ -88,27 +105,48 @@ CONSTANT(sign, 0x2d2d2d2d2d2d2d2d)
 #define UTF8(off) \
 	VMOVDQU (off-1)(SI), Y0; \
 	VPSRLW $4, Y0, Y1; \
-	VPAND lowHalf<>(SB), Y1, Y1; \
-	VPAND lowHalf<>(SB), Y0, Y0; \
-	VBROADCASTI128 ·utf8FirstHigh(SB), Y2; \
-	VPSHUFB Y1, Y2, Y1; \
-	VBROADCASTI128 ·utf8FirstLow(SB), Y2; \
-	VPSHUFB Y0, Y2, Y0; \
+	VPAND Y11, Y1, Y1; \
+	VPAND Y11, Y0, Y0; \
+	VPSHUFB Y1, Y12, Y1; \
+	VPSHUFB Y0, Y13, Y0; \
 	VPAND Y0, Y1, Y1; \
 	VMOVDQU off(SI), Y0; \
 	VPSRLW $4, Y0, Y0; \
-	VPAND lowHalf<>(SB), Y0, Y0; \
-	VBROADCASTI128 ·utf8SecondHigh(SB), Y2; \
-	VPSHUFB Y0, Y2, Y0; \
+	VPAND Y11, Y0, Y0; \
+	VPSHUFB Y0, Y14, Y0; \
 	VPAND Y0, Y1, Y1; \
 	VMOVDQU (off-2)(SI), Y2; \
-	VPSUBUSB third<>(SB), Y2, Y2; \
+	VPSUBUSB Y10, Y2, Y2; \
 	VMOVDQU (off-3)(SI), Y3; \
-	VPSUBUSB fourth<>(SB), Y3, Y3; \
+	VPSUBUSB Y9, Y3, Y3; \
 	VPOR Y3, Y2, Y2; \
-	VPAND high<>(SB), Y2, Y2; \
+	VPAND Y8, Y2, Y2; \
 	VPXOR Y1, Y2, Y2; \
 	VPOR Y2, Y7, Y7
+
+#define UTF8TABLES \
+	VMOVDQU high<>(SB), Y8; \
+	VMOVDQU fourth<>(SB), Y9; \
+	VMOVDQU third<>(SB), Y10; \
+	VMOVDQU lowHalf<>(SB), Y11; \
+	VBROADCASTI128 ·utf8FirstHigh(SB), Y12; \
+	VBROADCASTI128 ·utf8FirstLow(SB), Y13; \
+	VBROADCASTI128 ·utf8SecondHigh(SB), Y14; \
+	VPXOR Y7, Y7, Y7
+
+// UTF8GROUP gathers the faults of a group.
+#define UTF8GROUP \
+	UTF8TABLES; \
+	UTF8(0); \
+	UTF8(32); \
+	UTF8(64); \
+	UTF8(96); \
+	UTF8(128); \
+	UTF8(160); \
+	UTF8(192); \
+	UTF8(224); \
+	CONSTANTS; \
+	LETTERS
 
 // FAULTS makes AX not zero if Y7 has gathered any.
 #define FAULTS \
@@ -132,11 +170,29 @@ again: \
 	JNE again; \
 over:
 
+// HEAD judges the head of the line after the LF at offset lf of the group, or
+// goes to other. HEADTYPE makes R9 1 if its type is NAK.
+#define HEAD(lf, other) \
+	LEAQ 1(SI)(lf*1), AX; \
+	VMOVDQU (AX), Y0; \
+	VMOVDQU 32(AX), Y1; \
+	VPCMPEQB Y0, Y15, Y2; \
+	VPCMPEQB Y1, Y15, Y3; \
+	VPMOVMSKB Y2, BX; \
+	VPMOVMSKB Y3, R9; \
+	JOIN(R9, BX); \
+	SPACEDIGIT; \
+	MOVL (AX), AX; \
+	SHLL $8, AX; \
+	HEADEND(other); \
+	HEADTYPE(other)
+
 // func requests256(b *blocks)
-TEXT ·requests256(SB), NOSPLIT, $40-8
-	FILL('R', Y14, X14)
-	FILL('E', Y13, X13)
-	FILL('Q', Y12, X12)
+TEXT ·requests256(SB), NOSPLIT, $48-8
+#define LETTERS \
+	VMOVDQU letterR<>(SB), Y14; \
+	VMOVDQU letterE<>(SB), Y13; \
+	VMOVDQU letterQ<>(SB), Y12
 
 // SPELT leaves in Y0 the bytes of the half block at off after "REQ".
 #define SPELT(off) \
@@ -154,17 +210,24 @@ TEXT ·requests256(SB), NOSPLIT, $40-8
 	VPMOVMSKB Y0, R9; \
 	JOIN(R9, R8)
 #define NAKS
+#define HEADTYPE(other) \
+	XORL R9, R9; \
+	CMPL AX, $('R'<<8|'E'<<16|'Q'<<24); \
+	JNE other
 #include "scan256_amd64.h"
+#undef LETTERS
 #undef SPELT
 #undef TYPES
 #undef NAKS
+#undef HEADTYPE
 
 // func answers256(b *blocks)
-TEXT ·answers256(SB), NOSPLIT, $40-8
-	FILL('A', Y14, X14)
-	FILL('C', Y13, X13)
-	FILL('K', Y12, X12)
-	FILL('N', Y11, X11)
+TEXT ·answers256(SB), NOSPLIT, $48-8
+#define LETTERS \
+	VMOVDQU letterA<>(SB), Y14; \
+	VMOVDQU letterC<>(SB), Y13; \
+	VMOVDQU letterK<>(SB), Y12; \
+	VMOVDQU letterN<>(SB), Y11
 
 // SPELT leaves in Y0 the bytes of the half block at off after "ACK" or "NAK",
 // and in Y1 those after "NA" and any byte.
@@ -191,15 +254,26 @@ TEXT ·answers256(SB), NOSPLIT, $40-8
 	VPMOVMSKB Y1, DX; \
 	JOIN(R9, R8); \
 	JOIN(DX, CX); \
-	MOVQ CX, na-8(SP)
+	MOVQ CX, na-48(SP)
 
 // NAKS counts those of the types in BX that are NAK.
 #define NAKS \
-	MOVQ na-8(SP), R9; \
+	MOVQ na-48(SP), R9; \
 	ANDQ BX, R9; \
 	POPCNTQ R9, R9; \
 	ADDQ R9, R15
+#define HEADTYPE(other) \
+	XORL R8, R8; \
+	XORL R9, R9; \
+	CMPL AX, $('A'<<8|'C'<<16|'K'<<24); \
+	SETEQ R8; \
+	CMPL AX, $('N'<<8|'A'<<16|'K'<<24); \
+	SETEQ R9; \
+	ORQ R9, R8; \
+	JEQ other
 #include "scan256_amd64.h"
+#undef LETTERS
 #undef SPELT
 #undef TYPES
 #undef NAKS
+#undef HEADTYPE

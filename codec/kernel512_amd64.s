@@ -81,6 +81,24 @@
 	VMOVDQU32 Z5, K5, (R9); \
 	LEAQ (R9)(AX*4), R9
 
+// HEAD judges the head of the line after the LF at offset lf of the group, or
+// goes to other. HEADTYPE makes R9 1 if its type is NAK.
+#define HEAD(lf, other) \
+	LEAQ 1(SI)(lf*1), AX; \
+	VMOVDQU64 (AX), Z5; \
+	VPSHUFB Z5, Z21, Z6; \
+	VPCMPEQB Z6, Z5, K5; \
+	VPSUBB Z22, Z5, Z6; \
+	VPCMPUB $1, Z23, Z6, K6; \
+	VPCMPEQB Z16, Z5, K0; \
+	KMOVQ K5, CX; \
+	KMOVQ K6, DX; \
+	KMOVQ K0, BX; \
+	MOVL (AX), AX; \
+	SHLL $8, AX; \
+	HEADEND(other); \
+	HEADTYPE(other)
+
 // func requests512(b *blocks)
 TEXT ·requests512(SB), NOSPLIT, $0-8
 	FILL('R', Z17)
@@ -94,9 +112,14 @@ TEXT ·requests512(SB), NOSPLIT, $0-8
 	VPTERNLOGQ $0xf6, (off-1)(SI), Z19, Z8; \
 	VPTESTNMB Z8, Z8, K5
 #define NAKS
+#define HEADTYPE(other) \
+	XORL R9, R9; \
+	CMPL AX, $('R'<<8|'E'<<16|'Q'<<24); \
+	JNE other
 #include "scan512_amd64.h"
 #undef TYPES
 #undef NAKS
+#undef HEADTYPE
 
 // func answers512(b *blocks)
 TEXT ·answers512(SB), NOSPLIT, $0-8
@@ -125,6 +148,16 @@ TEXT ·answers512(SB), NOSPLIT, $0-8
 	ANDQ BX, R9; \
 	POPCNTQ R9, R9; \
 	ADDQ R9, R15
+#define HEADTYPE(other) \
+	XORL R8, R8; \
+	XORL R9, R9; \
+	CMPL AX, $('A'<<8|'C'<<16|'K'<<24); \
+	SETEQ R8; \
+	CMPL AX, $('N'<<8|'A'<<16|'K'<<24); \
+	SETEQ R9; \
+	ORQ R9, R8; \
+	JEQ other
 #include "scan512_amd64.h"
 #undef TYPES
 #undef NAKS
+#undef HEADTYPE

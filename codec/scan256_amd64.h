@@ -7,10 +7,9 @@
 //	block ──▶ one block judged, signs allowed; where a group failed, for a
 //	          while after it, and for the last blocks of the chunk
 
-	FILL('\n', Y15, X15)
-	VBROADCASTI128 ·spaceByLow(SB), Y10
-	FILL(0x50, Y9, X9)
-	FILL(0x8a, Y8, X8)
+	VMOVDQU lineFeed<>(SB), Y15
+	CONSTANTS
+	LETTERS
 
 	MOVQ b+0(FP), R8
 	MOVQ blocks_chunk(R8), DI
@@ -33,10 +32,7 @@ group:
 	MOVQ BX, lf1-32(SP)
 	MOVQ CX, lf2-24(SP)
 	MOVQ DX, lf3-16(SP)
-	ORQ  AX, BX
-	ORQ  CX, DX
-
-	// R10: bytes that are not ASCII, of the group and the three bytes before,
+	// wide: bytes that are not ASCII, of the group and the three bytes before,
 	// whose character the group may have to continue.
 	VMOVDQU -3(SI), Y0
 	VMOVDQU 32(SI), Y1
@@ -48,29 +44,25 @@ group:
 	VPOR 192(SI), Y1, Y1
 	VPOR 224(SI), Y0, Y0
 	VPOR Y1, Y0, Y0
-	VPMOVMSKB Y0, R10
+	VPMOVMSKB Y0, R9
+	MOVQ R9, wide-8(SP)
 
-	ORQ  BX, DX
-	JNE  lines
 	MOVQ R11, R8
 	ORQ  R12, R8
 	ORQ  R13, R8
 	JNE  lines
-	TESTQ R10, R10
+	MOVQ AX, R8
+	ORQ  BX, R8
+	ORQ  CX, R8
+	ORQ  DX, R8
+	JNE  some
+	TESTQ R9, R9
 	JNE  data
 	ADDQ $256, SI
 	JMP  group
 
 data:
-	VPXOR Y7, Y7, Y7
-	UTF8(0)
-	UTF8(32)
-	UTF8(64)
-	UTF8(96)
-	UTF8(128)
-	UTF8(160)
-	UTF8(192)
-	UTF8(224)
+	UTF8GROUP
 	FAULTS
 	JNE  single
 	ADDQ $256, SI
@@ -83,20 +75,47 @@ single:
 	MOVQ $16, blocks_full(R8)
 	JMP  block
 
+some:
+	// One or two LFs and nothing carried: look at the heads of the lines that
+	// they begin and leave the rest unjudged, as Data. A head may lie in the
+	// next group, which then need not look at it again.
+	COUNT
+	CMPQ R10, $2
+	JA   lines
+	LAST(R12)
+	LEAQ 65(SI)(R12*1), R8
+	CMPQ R8, DI
+	JA   lines2
+	FIRST(R11)
+	HEAD(R11, lines2)
+	MOVQ R9, R13
+	HEAD(R12, lines2)
+	LEAQ -1(R10), R8 // the only LF counts once
+	ANDQ R8, R9
+	ADDQ R9, R13
+	CMPQ wide-8(SP), $0
+	JEQ  heads
+	UTF8GROUP
+	FAULTS
+	JNE  lines2
+
+heads:
+	MOVQ b+0(FP), R8
+	TAKEHEADS
+	JMP  group
+
+lines2:
+	XORL R11, R11
+	XORL R12, R12
+	XORL R13, R13
+
 lines:
 	MOVQ b+0(FP), R8
 	SAVE
+	MOVQ wide-8(SP), R10
 	TESTQ R10, R10
 	JEQ  judge
-	VPXOR Y7, Y7, Y7
-	UTF8(0)
-	UTF8(32)
-	UTF8(64)
-	UTF8(96)
-	UTF8(128)
-	UTF8(160)
-	UTF8(192)
-	UTF8(224)
+	UTF8GROUP
 	FAULTS
 	MOVQ AX, R10
 
@@ -110,7 +129,13 @@ judge:
 	TESTQ R10, R10
 	JNE  retry
 
-	// Commit: where the last LF is, and the line ends.
+	MOVQ R14, R10
+	SUBQ blocks_lines(R8), R10
+	CMPQ R10, $2
+	JLS  few
+
+commit:
+	// Where the last LF is, and the line ends.
 	MOVQ SI, BX
 	SUBQ blocks_chunk(R8), BX
 	LEAQ 256(BX), CX
@@ -129,6 +154,36 @@ judge:
 	MOVQ R9, blocks_ends(R8)
 	JMP  group
 
+few:
+	// If only a head carries over, look at all of it now. Otherwise lines of
+	// 128 or 256 bytes might carry from each group to the next.
+	TESTQ R10, R10
+	JEQ  commit
+	MOVQ R11, R9
+	ORQ  R12, R9
+	ORQ  R13, R9
+	JEQ  commit
+	MOVQ lf0-40(SP), AX
+	MOVQ lf1-32(SP), BX
+	MOVQ lf2-24(SP), CX
+	MOVQ lf3-16(SP), DX
+	LAST(R10)
+	LEAQ 65(SI)(R10*1), R8
+	CMPQ R8, DI
+	JA   rest
+	HEAD(R10, rest)
+	NEGQ R13 // a type that is due is not counted yet
+	SBBQ R8, R8
+	ANDQ R8, R9
+	ADDQ R9, R15
+	XORL R11, R11
+	XORL R12, R12
+	XORL R13, R13
+
+rest:
+	MOVQ b+0(FP), R8
+	JMP  commit
+
 retry:
 	LOAD
 	MOVQ $16, blocks_full(R8)
@@ -145,9 +200,11 @@ block:
 	VPMOVMSKB Y0, R10
 	TESTQ R10, R10
 	JEQ  ascii
-	VPXOR Y7, Y7, Y7
+	UTF8TABLES
 	UTF8(0)
 	UTF8(32)
+	CONSTANTS
+	LETTERS
 	FAULTS
 	MOVQ AX, R10
 
@@ -158,7 +215,7 @@ ascii:
 	BEGINS
 	NAKS
 	SPACES
-	VMOVDQU sign<>(SB), Y2
+	VMOVDQU minusSign<>(SB), Y2
 	FIND(0, Y2, BX, R8)
 	MOVQ b+0(FP), R8
 	MOVQ blocks_minus(R8), R8

@@ -52,12 +52,12 @@ group:
 
 	KORQ K1, K2, K5
 	KORQ K3, K4, K6
-	KORTESTQ K5, K6
-	JNE  lines
 	MOVQ R11, R8
 	ORQ  R12, R8
 	ORQ  R13, R8
 	JNE  lines
+	KORTESTQ K5, K6
+	JNE  some
 	KORTESTQ K7, K7
 	JNE  data
 	ADDQ $256, SI
@@ -81,6 +81,49 @@ single:
 	MOVQ b+0(FP), R8
 	MOVQ $16, blocks_full(R8)
 	JMP  block
+
+some:
+	// One or two LFs and nothing carried: look at the heads of the lines that
+	// they begin and leave the rest unjudged, as Data. A head may lie in the
+	// next group, which then need not look at it again.
+	KMOVQ K1, AX
+	KMOVQ K2, BX
+	KMOVQ K3, CX
+	KMOVQ K4, DX
+	COUNT
+	CMPQ R10, $2
+	JA   lines
+	LAST(R12)
+	LEAQ 65(SI)(R12*1), R8
+	CMPQ R8, DI
+	JA   lines2
+	FIRST(R11)
+	HEAD(R11, lines2)
+	MOVQ R9, R13
+	HEAD(R12, lines2)
+	LEAQ -1(R10), R8 // the only LF counts once
+	ANDQ R8, R9
+	ADDQ R9, R13
+	KORTESTQ K7, K7
+	JEQ  heads
+	VPXORQ Z4, Z4, Z4
+	UTF8(0, Z0)
+	UTF8(64, Z1)
+	UTF8(128, Z2)
+	UTF8(192, Z3)
+	VPTESTMB Z4, Z4, K7
+	KORTESTQ K7, K7
+	JNE  lines2
+
+heads:
+	MOVQ b+0(FP), R8
+	TAKEHEADS
+	JMP  group
+
+lines2:
+	XORL R11, R11
+	XORL R12, R12
+	XORL R13, R13
 
 lines:
 	MOVQ b+0(FP), R8
@@ -106,7 +149,13 @@ judge:
 	TESTQ R10, R10
 	JNE  retry
 
-	// Commit: where the last LF is, and the line ends.
+	MOVQ R14, R10
+	SUBQ blocks_lines(R8), R10
+	CMPQ R10, $2
+	JLS  few
+
+commit:
+	// Where the last LF is, and the line ends.
 	MOVQ SI, BX
 	SUBQ blocks_chunk(R8), BX
 	LEAQ 256(BX), CX
@@ -124,6 +173,36 @@ judge:
 	ENDS(192, K4)
 	MOVQ R9, blocks_ends(R8)
 	JMP  group
+
+few:
+	// If only a head carries over, look at all of it now. Otherwise lines of
+	// 128 or 256 bytes might carry from each group to the next.
+	TESTQ R10, R10
+	JEQ  commit
+	MOVQ R11, R9
+	ORQ  R12, R9
+	ORQ  R13, R9
+	JEQ  commit
+	KMOVQ K1, AX
+	KMOVQ K2, BX
+	KMOVQ K3, CX
+	KMOVQ K4, DX
+	LAST(R10)
+	LEAQ 65(SI)(R10*1), R8
+	CMPQ R8, DI
+	JA   rest
+	HEAD(R10, rest)
+	NEGQ R13 // a type that is due is not counted yet
+	SBBQ R8, R8
+	ANDQ R8, R9
+	ADDQ R9, R15
+	XORL R11, R11
+	XORL R12, R12
+	XORL R13, R13
+
+rest:
+	MOVQ b+0(FP), R8
+	JMP  commit
 
 retry:
 	LOAD
