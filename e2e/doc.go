@@ -9,8 +9,8 @@
 // The package has no code outside its tests. It knows nothing of the proxy's packages: the wire format, the log and the
 // counters are checked against oracles written here, as plainly as can be.
 //
-// Subjects. Every test runs once for each engine named in FOO_ENGINES (epoll and uring, comma separated). The name "relay"
-// stands for a naive relay that this package holds itself (relay_test.go): it forwards bytes, FIN and RST and checks nothing.
+// Subjects. Every test runs once for each engine named in FOO_ENGINES (epoll and uring, comma separated; "uring:sq=4 cq=8 buffers=4"
+// bends the ring for the whole suite). The name "relay" stands for a naive relay that this package holds itself (relay_test.go): it forwards bytes, FIN and RST and checks nothing.
 // It is the third party of the differential test and the proof that these tests can fail: TestRelayIsCaught runs the suite
 // against it and wants the checks it lacks to be found, and nothing else.
 //

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -44,12 +45,14 @@ func startWith(t testing.TB, engine, forward string, flags []string, opts ...opt
 	return p
 }
 
-// command is the subject's binary and its first arguments.
+// command is the subject's binary and its first arguments. An engine may be followed by a colon and how io_uring is to be bent
+// for the test (FOOTEST_RING of cmd/fooproxy): "uring:sq=4 cq=8 buffers=4".
 func command(engine string) (path string, args []string, opts []option) {
 	if engine == relay {
 		return os.Args[0], nil, []option{withEnv(envRelay + "=" + relayFault)}
 	}
-	return filepath.Join(binDir, "fooproxy"), []string{"--engine=" + engine}, nil
+	name, bent, _ := strings.Cut(engine, ":")
+	return filepath.Join(binDir, "fooproxy"), []string{"--engine=" + name}, []option{withEnv("FOOTEST_RING=" + bent)}
 }
 
 // launch is startWith without the check at the end.
@@ -66,11 +69,11 @@ func launch(t testing.TB, engine, forward string, flags []string, opts ...option
 // launchPlain is launch of the binary without the race detector, for tests that measure memory or CPU.
 func launchPlain(t testing.TB, engine, forward string, flags []string, opts ...option) *proxy {
 	t.Helper()
-	if engine == relay {
-		return launch(t, engine, forward, flags, opts...)
-	}
-	args := append([]string{"--engine=" + engine, "--listen=127.0.0.1:0", "--forward=" + forward}, flags...)
-	return listens(t, engine, startProcess(t, filepath.Join(binDir, "fooproxy-plain"), args, opts...))
+	return launch(t, engine, forward, flags, append(opts, func(c *exec.Cmd) {
+		if engine != relay {
+			c.Path = filepath.Join(binDir, "fooproxy-plain")
+		}
+	})...)
 }
 
 // listens waits until the child listens and takes the base line.

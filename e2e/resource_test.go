@@ -25,7 +25,7 @@ func scarce(t *testing.T, engine, forward string) *proxy {
 	}
 	args = append([]string{"--nofile=300:300", path}, args...)
 	args = append(args, "--listen=127.0.0.1:0", "--forward="+forward, "--loops=1")
-	return listens(t, engine, startProcess(t, "prlimit", args, opts...))
+	return listens(t, engine, startProcess(t, "prlimit", args, opts...)) // which becomes the proxy
 }
 
 // Out of descriptors: the canary sings on, accepting pauses without spinning, and once clients have ended those that waited

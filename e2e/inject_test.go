@@ -1,0 +1,118 @@
+package e2e
+
+import (
+	"cmp"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// traced starts the subject under strace, which makes system calls fail as the injections say. With -D the tracer is a
+// grandchild, so that the child is the proxy itself. Only errors are injected: a made-up success would lose data.
+func traced(t *testing.T, engine, forward string, injections []string, flags ...string) *proxy {
+	t.Helper()
+	path, args, opts := command(engine)
+	return listens(t, engine, startTraced(t, injections, append([]string{path}, append(args,
+		append([]string{"--listen=127.0.0.1:0", "--forward=" + forward}, flags...)...)...), opts...))
+}
+
+func startTraced(t *testing.T, injections, command []string, opts ...option) *process {
+	t.Helper()
+	args := []string{"-D", "-f", "-qqq", "-o", "/dev/null"}
+	for _, i := range injections {
+		call, _, _ := strings.Cut(i, ":")
+		args = append(args, "-e", "trace="+call, "-e", "inject="+i)
+	}
+	return startProcess(t, "strace", append(args, command...), opts...)
+}
+
+// io_uring is refused in every way a kernel, a sysctl or a sandbox refuses it: auto takes epoll, says so once and why, and
+// works; uring ends with exit code 1 and the same reason.
+func TestUringRefused(t *testing.T) {
+	t.Parallel()
+	for _, errno := range []string{"ENOSYS", "EPERM", "ENOMEM", "EINVAL"} {
+		t.Run(errno, func(t *testing.T) {
+			t.Parallel()
+			injections := []string{"io_uring_setup:error=" + errno}
+			u := newUpstream(t)
+			u.serve(echo)
+			p := traced(t, "auto", u.addr, injections)
+			t.Cleanup(p.check)
+			ok(t, rally(p.addr, 1, 3, 20))
+			warning := regexp.MustCompile(`(?m)^.*level=WARN.*io_uring.*$`).FindAllString(p.errors(), -1)
+			if len(warning) != 1 || !strings.Contains(warning[0], errno) || !strings.Contains(warning[0], "io_uring_disabled") {
+				t.Errorf("the warnings about io_uring are %q, want one that names %s and io_uring_disabled", warning, errno)
+			}
+			path, args, opts := command("uring")
+			child := startTraced(t, injections, append([]string{path}, append(args, "--listen=127.0.0.1:0", "--forward="+u.addr)...), opts...)
+			code := child.exit()
+			if line := oneLine(t, child); code != 1 || !strings.Contains(line, errno) || !strings.Contains(line, "io_uring_disabled") {
+				t.Errorf("--engine=uring ends with code %d and %q", code, line)
+			}
+		})
+	}
+}
+
+// System calls that fail for a moment, as kernels make them fail: nothing is lost, doubled or stuck.
+func TestSystemCallsFail(t *testing.T) {
+	for _, row := range []struct{ engine, name, inject, flag string }{
+		{"epoll", "epoll_pwait interrupted", "epoll_pwait:error=EINTR:when=2+2", ""},
+		{"epoll", "receive interrupted", "recvfrom:error=EINTR:when=2+2", ""},
+		{"epoll", "send interrupted", "sendto,sendmsg:error=EINTR:when=2+2", ""},
+		{"epoll", "accept interrupted", "accept4:error=EINTR:when=1+2", ""},
+		{"epoll", "accept finds the client gone", "accept4:error=ECONNABORTED:when=1+2", ""},
+		{"epoll", "accept finds no memory", "accept4:error=ENOBUFS:when=1+3", ""},
+		{"epoll", "accept finds a firewall", "accept4:error=EPERM:when=1+3", ""},
+		{"epoll", "acceptor finds no descriptor", "accept4:error=EMFILE:when=1+2", "--accept=single"},
+		{"epoll", "options refused", "setsockopt:error=EINVAL:when=12+1", ""}, // behind those of the listeners
+		{"uring", "io_uring_enter interrupted", "io_uring_enter:error=EINTR:when=20+2", ""},
+		{"uring", "io_uring_enter again", "io_uring_enter:error=EAGAIN:when=20+3", ""},
+		{"uring", "io_uring_enter busy", "io_uring_enter:error=EBUSY:when=20+3", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, engine string) {
+				if name, _, _ := strings.Cut(engine, ":"); name != row.engine {
+					return // the other engine's system call
+				}
+				u := newUpstream(t)
+				u.serve(echo)
+				p := traced(t, engine, u.addr, []string{row.inject}, "--loops=1", cmp.Or(row.flag, "--accept=reuseport"))
+				t.Cleanup(p.check)
+				const conns, rounds, batch = 6, 6, 30
+				ok(t, forAll(conns, func(i int) error { return rally(p.addr, i, rounds, batch) }))
+				p.reaches(stats{"msg_req": conns * rounds * batch, "msg_ack": conns * rounds * batch, "connections": 0})
+			})
+		})
+	}
+}
+
+// With a limit of 0 on locked memory every engine works for root, who has no such limit, and auto works for anybody: where
+// this takes io_uring away it says so.
+func TestNoLockedMemory(t *testing.T) {
+	t.Parallel()
+	for _, engine := range append([]string{"auto"}, engines...) {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			u := newUpstream(t)
+			u.serve(echo)
+			path, args, opts := command(engine)
+			if engine == "auto" && os.Getuid() == 0 {
+				opts = append(opts, func(c *exec.Cmd) {
+					c.Dir = "/"
+					c.SysProcAttr.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
+				})
+			}
+			args = append([]string{"--memlock=0:0", path}, append(args, "--listen=127.0.0.1:0", "--forward="+u.addr)...)
+			p := listens(t, engine, startProcess(t, "prlimit", args, opts...))
+			t.Cleanup(p.check)
+			ok(t, rally(p.addr, 1, 20, 50))
+			p.counts(stats{"msg_req": 1000, "msg_ack": 1000})
+			if strings.Contains(p.errors(), "level=WARN") && !strings.Contains(p.errors(), "locked memory") {
+				t.Errorf("the warning does not name the limit:\n%s", p.errors())
+			}
+		})
+	}
+}
