@@ -17,8 +17,8 @@ import (
 //
 // The ring has twice as many places as the kernel may have buffers at once, which can be far fewer than there are: the
 // rest waits with us, or holds data. A place is written anew only after that many returns, so its note of which buffer lay
-// there holds even when completions are handled out of order within a batch, which kernels before 6.17 can cause by
-// themselves. Few places also stay in the cache.
+// there holds even when completions are handled out of order within a batch, as older kernels may deliver them (see the
+// package comment). Few places also stay in the cache.
 //
 // Invariant: each buffer is either ours (owned[id] false) or in the ring at place[id], order[place[id]] = id.
 type BufRing struct {

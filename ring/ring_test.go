@@ -282,6 +282,14 @@ func TestCloseEndsEverything(t *testing.T) {
 		}
 		l, addr := listen(t)
 		r.PrepAcceptMultishot(l, unix.SOCK_CLOEXEC, 1)
+		quiet, _ := unixPair(t)
+		for range 2000 { // enough that the kernel, left to itself, would not be done in time
+			for r.PrepPollAdd(quiet, unix.POLLIN, 3) == nil {
+				if errno := r.Submit(); errno != 0 {
+					t.Fatal(errno)
+				}
+			}
+		}
 		mem := newArena(t, 4096).Bytes(4096, 4096)
 		br, err := r.NewBufRing(0, mem, 1024, 0, false)
 		if err != nil {
