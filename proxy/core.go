@@ -13,16 +13,16 @@ import (
 // core is what one loop owns, whatever its engine: sessions, memory, timers, figures, log. Nothing in it is shared with
 // another loop except conns, which is touched when a connection comes or goes.
 type core struct {
-	cfg     *Config
-	index   int // of the loop
-	loops   int
-	slab    *slab
-	table   table
-	wheel   wheel
-	local   stats.Local
-	out     *stats.Core
-	log     *accesslog.Ring // nil = no log
-	tracked bool            // requests are matched with their answers
+	cfg    *Config
+	index  int // of the loop
+	loops  int
+	slab   *slab
+	table  table
+	wheel  wheel
+	local  stats.Local
+	out    *stats.Core
+	log    *accesslog.Ring // nil = no log
+	tracks *trackerPool    // nil unless requests are matched with their answers
 
 	now      int64 // ns of the loop's clock, read once per turn
 	wallZero int64 // Unix time in µs when the loop's clock was 0
@@ -60,8 +60,8 @@ func (c *core) begin(fd int32, from netip.AddrPort) *session {
 		s.flow[d].scan = codec.NewScanner(dir, c.cfg.MaxLine)
 		s.flow[d].queue = newSegQueue()
 	}
-	if c.tracked {
-		s.track = newTracker(trackMax)
+	if c.tracks != nil {
+		s.track = c.tracks.tracker()
 	}
 	c.opened++
 	c.local[stats.Accepted]++
@@ -78,7 +78,15 @@ func (c *core) release(s *session) {
 	}
 	c.wheel.clear(&c.table, s)
 	s.end(causeError)
+	if s.class == classUnknown {
+		c.local[stats.BytesRequest] += s.uncounted[client]
+		c.local[stats.BytesResponse] += s.uncounted[server]
+	}
 	c.logEnd(s)
+	if s.track != nil {
+		s.track.reset()
+		s.track = nil
+	}
 	c.local[stats.Ended]++
 	c.local[s.cause.counter()]++
 	c.table.put(s)

@@ -41,6 +41,11 @@ func (c *core) sourceRST(s *session, d side) {
 	c.loseSink(s, d^1)
 }
 
+// heardFIN says whether side d has ended its stream in good order and could still reset it: no recv is left to report that.
+func (s *session) heardFIN(d side) bool {
+	return s.flow[d].source == ended && !s.reset[d] && s.flow[d].ending == endFIN && s.flow[d^1].sink != gone
+}
+
 // sinkFailed: flow d could not be sent because its destination has reset the connection. What the destination sent before
 // that is still read to its end, which then counts as RST.
 func (c *core) sinkFailed(s *session, d side) {

@@ -1,11 +1,12 @@
 package proxy
 
-// engine is a loop's way of talking to the kernel. It is called three times in a worker's life; what happens per event and per
+// engine is a loop's way of talking to the kernel. It is called a few times in a worker's life; what happens per event and per
 // byte is inside the engine's own loop, which is concrete code over core.
 type engine interface {
-	run() error // until told to stop, on the worker's locked thread
-	wake()      // from any thread: look at the worker's orders
-	close()     // after run has returned
+	open() error // on the worker's locked thread, as is all but wake
+	run() error  // until told to stop
+	wake()       // from any thread: look at the worker's orders
+	close()      // after run has returned
 }
 
 // engineState is what an engine remembers of a session, by side.
@@ -16,11 +17,20 @@ type engineState struct {
 	corked   [2]bool // TCP_CORK is on
 	queued   bool    // in the list of sessions to serve
 
-	armed      [2]bool // uring: a receive is in flight
-	cancelled  [2]bool // uring: it has been asked to end
-	starved    [2]bool // uring: it found no buffer; armed again when there are some
-	connecting bool    // uring: the connection attempt has not ended
-	dialled    bool    // uring: it has been submitted
-	inFlight   int32   // uring: operations without their final completion
-	closing    bool    // uring: everything in flight has been cancelled
+	armed     [2]bool   // uring: a receive is in flight
+	cancelled [2]bool   // uring: it has been asked to end
+	starved   [2]bool   // uring: it found no buffer; armed again when there are some
+	dial      dialState // uring
+	waiting   int       // uring: 1 while the session waits for a descriptor
+	inFlight  int32     // uring: operations without their final completion
+	closing   bool      // uring: everything in flight has been cancelled
 }
+
+// dialState is how far the connection attempt of a session is.
+type dialState uint8
+
+const (
+	dialDone dialState = iota // it has ended, or was not begun
+	dialWanted
+	dialSubmitted // the kernel works on it
+)

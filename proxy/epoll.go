@@ -107,9 +107,14 @@ func (e *epollEngine) close() {
 	}
 }
 
-func (e *epollEngine) run() error {
+// open has nothing left to do: the epoll set belongs to no thread.
+func (e *epollEngine) open() error {
 	e.readClock()
 	e.wheel.init(e.now)
+	return nil
+}
+
+func (e *epollEngine) run() error {
 	for {
 		if done, err := e.turn(); done || err != nil {
 			return err
@@ -200,8 +205,8 @@ func (e *epollEngine) handle(ev *unix.EpollEvent) {
 	if ev.Events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.eng.writable[d] = true
 	}
-	if ev.Events&unix.EPOLLERR != 0 && s.flow[d].source == ended && !s.reset[d] {
-		e.sourceRST(s, d) // after its FIN: no recv is left to report it
+	if ev.Events&unix.EPOLLERR != 0 && s.heardFIN(d) {
+		e.sourceRST(s, d)
 	}
 	e.serve(s)
 }

@@ -102,7 +102,7 @@ func (e *epollEngine) forward(s *session, d side, data []byte) {
 		if len(data) == 0 {
 			return
 		}
-		s.eng.writable[d^1] = false
+		s.eng.writable[d^1] = errno == unix.EINTR
 	}
 	if f.queue.write(e.slab, data) < len(data) {
 		e.kill(s, causeError) // readLimit keeps a segment for every flow, so this cannot be

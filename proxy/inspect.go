@@ -21,16 +21,24 @@ func (c *core) received(s *session, d side, data []byte) int {
 	}
 	f.accepted += uint64(n)
 	s.active = c.now
-	c.local[byteCounter(s.class, d)] += uint64(n)
+	c.countBytes(s, d, uint64(n))
 	return n
 }
 
-func byteCounter(k class, d side) stats.Counter {
+// countBytes counts n bytes that side d has sent. Those that come before the session's class is decided are counted with the
+// first that come after.
+func (c *core) countBytes(s *session, d side, n uint64) {
+	s.uncounted[d] += n
+	if s.class == classUnknown {
+		return
+	}
 	first := stats.BytesRequest
-	if k == classTunnel {
+	if s.class == classTunnel {
 		first = stats.BytesTunnelIn
 	}
-	return first + stats.Counter(d)
+	c.local[first] += s.uncounted[client]
+	c.local[first+1] += s.uncounted[server]
+	s.uncounted = [2]uint64{}
 }
 
 // inspect scans data, which arrived on side d, and returns how much of it is to be forwarded.

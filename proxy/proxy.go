@@ -84,6 +84,7 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if cfg.Log != "" {
 		p.log, err = accesslog.Open(accesslog.Options{
 			Path: cfg.Log, Format: cfg.LogFormat, Overflow: cfg.LogOverflow, Rings: len(cpus), RingBytes: logRingBytes,
+			Logger: cfg.Logger,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("request log: %w", err)
@@ -132,7 +133,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	w.core = c
 	if p.log != nil {
 		c.log = p.log.Ring(index)
-		c.tracked = true
+		c.tracks = newTrackerPool(trackMax)
 		c.lineEnds = make([]int32, max(p.cfg.MaxBuffer, segSize)/shortestMessage+1)
 	}
 	if p.uring != nil {
@@ -201,20 +202,23 @@ func closeAll(fds []int) {
 	}
 }
 
-// Start runs the loops and returns at once.
+// Start runs the loops and returns once they all serve, or one could not.
 func (p *Proxy) Start() {
 	// A loop's thread keeps its scheduler slot while it is in a short system call; the others need slots beside.
 	runtime.GOMAXPROCS(len(p.workers) + 2)
+	var opening sync.WaitGroup
+	opening.Add(len(p.workers))
 	for _, w := range p.workers {
 		p.running.Add(1)
 		go func() {
 			defer p.running.Done()
-			if err := w.run(); err != nil {
+			if err := w.run(opening.Done); err != nil {
 				p.failed <- err
 				p.tell(orderStop)
 			}
 		}()
 	}
+	opening.Wait()
 	if p.acceptor != nil {
 		p.acceptor.start()
 	}

@@ -44,7 +44,7 @@ func parseRingTest(text string) (o ring.Options, change func(*uringSetup), err e
 		}
 		switch key {
 		case "sq":
-			small.params.Entries = uint32(n)
+			small.params.Entries = max(uint32(n), sqesPerServe)
 		case "cq":
 			small.params.CQEntries = uint32(n)
 		case "buffers":

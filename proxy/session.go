@@ -73,6 +73,7 @@ type session struct {
 	recheck    int64   // when to look again whether the kernel has delivered everything, 0 = no need
 	id         uint64
 	count      codec.Counts // messages forwarded
+	uncounted  [2]uint64    // bytes from either side that no counter has yet
 	track      *tracker     // nil unless requests are tracked
 	timer      timer
 	client     netip.AddrPort
@@ -83,8 +84,8 @@ type session struct {
 func (s *session) want(d side) action {
 	f := &s.flow[d]
 	var a action
-	if f.source == dropping || f.source == reading && !f.paused {
-		a = actRecv
+	if f.source == dropping || f.source == reading && s.connected && !f.paused {
+		a = actRecv // what comes before the upstream is there waits in the kernel: only what is forwarded is counted
 	}
 	if f.sink == gone || d == client && !s.connected {
 		return a

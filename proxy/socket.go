@@ -1,10 +1,12 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -140,13 +142,36 @@ func listen(a *address, cfg *Config, reusePort bool) (fd int, err error) {
 		}
 		setTCPOptions(fd, cfg)
 	}
-	if _, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.length)); errno != 0 {
-		return -1, bindError(a, errno)
+	errno := bind(fd, a)
+	if errno == unix.EADDRINUSE && a.domain == unix.AF_UNIX && abandoned(a) {
+		_ = unix.Unlink(a.path)
+		errno = bind(fd, a)
+	}
+	if errno != 0 {
+		err = bindError(a, errno)
+		return -1, err
 	}
 	if err = unix.Listen(fd, cfg.Backlog); err != nil {
-		return -1, bindError(a, err)
+		err = bindError(a, err)
+		return -1, err
 	}
 	return fd, nil
+}
+
+func bind(fd int, a *address) syscall.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.length))
+	return errno
+}
+
+// abandoned says whether a unix socket's file is left over from a process that has gone: the kernel knows no socket of that
+// name. To connect would tell too, but a live listener would take that for a client.
+func abandoned(a *address) bool {
+	var info unix.Stat_t
+	if unix.Stat(a.path, &info) != nil || info.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return false
+	}
+	sockets, err := os.ReadFile("/proc/net/unix")
+	return err == nil && !bytes.Contains(sockets, []byte(" "+a.path+"\n"))
 }
 
 // bindError says what to do about an address that cannot be had.

@@ -26,8 +26,10 @@ const (
 	uringVector   = 64  // segments that one send gathers
 	uringBuffers  = 256 // segments given to the kernel for receiving: what one turn can use up
 	uringGroup    = 1   // of the buffer ring
+	buffersScarce = 8   // segments given when memory is scarce
 	sqesPerServe  = 4   // the most entries that serving a session once prepares
 	deadPeerCheck = int64(100 * time.Millisecond)
+	scarceFor     = int64(time.Second)
 )
 
 // uringEngine is the completion loop: receives stay armed and take buffers from a shared ring when data comes, sends gather a
@@ -55,25 +57,30 @@ type uringEngine struct {
 	// accepting and waking are true exactly from submitting the operation to its final completion.
 	accepting bool
 	waking    bool
-	stopping  bool // the accept has been asked to end
-	killed    bool // every session has been ended on order
+	stopping  bool  // the accept has been asked to end
+	killed    bool  // every session has been ended on order
+	scarce    int64 // descriptors have run out lately: accept one at a time until then
+	waiting   int   // sessions without a descriptor for their upstream
 }
 
 // uringSetup is how much of io_uring there is to use, and how big.
 type uringSetup struct {
-	params    ring.Params
-	multishot bool // receive
-	bundle    bool
-	buffers   int
-	hook      ring.Hook // faults for tests, nil otherwise
+	params          ring.Params
+	acceptMultishot bool
+	recvMultishot   bool
+	recvBundle      bool
+	buffers         int
+	hook            ring.Hook // faults for tests, nil otherwise
 }
 
 func newUringSetup(report *ring.Report) uringSetup {
 	return uringSetup{
-		params:    report.Params(ring.Params{Entries: uringEntries, Iovecs: uringVector}),
-		multishot: report.Has(ring.FeatRecvMultishot),
-		bundle:    report.Has(ring.FeatRecvBundle),
-		buffers:   uringBuffers,
+		params:  report.Params(ring.Params{Entries: uringEntries, Iovecs: uringVector}),
+		buffers: uringBuffers,
+
+		acceptMultishot: report.Has(ring.FeatAcceptMultishot),
+		recvMultishot:   report.Has(ring.FeatRecvMultishot),
+		recvBundle:      report.Has(ring.FeatRecvBundle),
 	}
 }
 
@@ -98,6 +105,9 @@ func (e *uringEngine) open() (err error) {
 		return err
 	}
 	e.upstream = ring.NewSockaddrRaw(e.arena, e.target.bytes())
+	e.readClock()
+	e.wheel.init(e.now)
+	e.refill()
 	return nil
 }
 
@@ -114,12 +124,6 @@ func (e *uringEngine) close() {
 }
 
 func (e *uringEngine) run() error {
-	if err := e.open(); err != nil {
-		return err
-	}
-	e.readClock()
-	e.wheel.init(e.now)
-	e.refill()
 	for {
 		if done, err := e.turn(); done || err != nil {
 			return err
@@ -193,7 +197,7 @@ func (e *uringEngine) armLoop() {
 	case free <= 0:
 		e.pauseAccept()
 		return
-	case free < acceptBudget: // one at a time near the limit
+	case free < acceptBudget || e.now < e.scarce || !e.setup.acceptMultishot: // one at a time near the limit
 		e.ring.PrepAccept(e.worker.listener, unix.SOCK_CLOEXEC, r)
 	default:
 		e.ring.PrepAcceptMultishot(e.worker.listener, unix.SOCK_CLOEXEC, r)
@@ -261,8 +265,15 @@ func (e *uringEngine) onAccept(c *ring.CQE) {
 	}
 	e.conns.Add(1)
 	e.begun(c.Res)
-	if c.More() && e.conns.Load() > int64(e.cfg.MaxConn)-acceptBudget && !e.stopping && e.room(1) {
-		e.stopping = true // goes on one at a time
+	if e.conns.Load() > int64(e.cfg.MaxConn)-acceptBudget {
+		e.stopMultishot()
+	}
+}
+
+// stopMultishot ends a multishot accept; armLoop goes on one at a time.
+func (e *uringEngine) stopMultishot() {
+	if e.accepting && !e.stopping && e.room(1) {
+		e.stopping = true
 		e.cancelLoop(opAccept)
 	}
 }
@@ -283,7 +294,7 @@ func (e *uringEngine) fireTimers() {
 // findDead looks whether a side that has sent FIN has sent RST since: no receive is left that would report it.
 func (e *uringEngine) findDead(s *session) {
 	for d := range s.flow {
-		if f := &s.flow[d]; f.source != ended || s.reset[d] || s.fd[d] < 0 || f.ending != endFIN || f.finished() && f.sink == gone {
+		if !s.heardFIN(side(d)) {
 			continue
 		}
 		if socketError(s.fd[d]) != 0 {
@@ -305,9 +316,10 @@ func (e *uringEngine) serveReady() {
 	}
 }
 
-// refill gives the kernel as many segments as it should have.
+// refill gives the kernel the segments it should have: fewer as the slab fills, since one receive may take them all.
 func (e *uringEngine) refill() {
-	for e.bufs.InKernel() < e.setup.buffers {
+	target := min(e.setup.buffers, max(buffersScarce, (e.slab.free-e.reserved)/8))
+	for e.bufs.InKernel() < target {
 		id := e.slab.get(ownKernel)
 		if id == noSeg {
 			break

@@ -13,20 +13,48 @@ import (
 // non-blocking one io_uring would report EAGAIN instead of waiting for the socket.
 func (e *uringEngine) begun(fd int32) {
 	s := e.begin(fd, peerAddr(e.peerOf(fd)))
-	up, errno := upstreamSocket(e.target, e.cfg, 0)
-	s.fd[server] = up
-	if errno != 0 {
-		e.connectFailed(s, errno)
-	} else {
-		s.eng.connecting = true
-	}
+	s.eng.dial = dialWanted
 	e.rearm(s)
 	e.touch(s)
 }
 
+// dial begins to connect the upstream. A multishot accept can take the last descriptors before any upstream got one; then the
+// session waits for one, unless too many do.
+func (e *uringEngine) dial(s *session) {
+	e.waiting -= s.eng.waiting
+	s.eng.waiting = 0
+	if s.flow[client].sink != open {
+		s.eng.dial = dialDone // given up meanwhile
+		return
+	}
+	up, errno := upstreamSocket(e.target, e.cfg, 0)
+	switch {
+	case errno == 0:
+		s.fd[server] = up
+		s.eng.dial = dialSubmitted
+		e.ring.PrepConnect(int(up), e.upstream, uint64(newRef(opConnect, s.gen, s.slot)))
+		s.eng.inFlight++
+		return
+	case errno == unix.EMFILE || errno == unix.ENFILE:
+		e.local[stats.AcceptErrors]++
+		e.pauseAccept()
+		e.scarce = e.now + scarceFor
+		e.stopMultishot()
+		if e.waiting < e.table.used/2 {
+			e.waiting++
+			s.eng.waiting = 1
+			s.recheck = e.now + acceptPause
+			e.rearm(s)
+			return
+		}
+	}
+	s.eng.dial = dialDone
+	e.connectFailed(s, errno)
+}
+
 func (e *uringEngine) onConnect(r ref, c *ring.CQE) {
 	s := e.table.find(r)
-	s.eng.connecting = false
+	s.eng.dial = dialDone
 	e.settle(s)
 	if s.flow[client].sink != open {
 		return // given up meanwhile
@@ -111,10 +139,8 @@ func (e *uringEngine) serve(s *session) {
 		e.touch(s) // the kernel takes no more now; the next turn does
 		return
 	}
-	if s.eng.connecting && !s.eng.dialled {
-		s.eng.dialled = true
-		e.ring.PrepConnect(int(s.fd[server]), e.upstream, uint64(newRef(opConnect, s.gen, s.slot)))
-		s.eng.inFlight++
+	if s.eng.dial == dialWanted {
+		e.dial(s)
 	}
 	for again := true; again; {
 		again = e.relay(s, client)
@@ -186,14 +212,14 @@ func (e *uringEngine) arm(s *session, d side) {
 		e.disarm(s, d)
 		return
 	}
-	if eng.armed[d] || eng.starved[d] || d == server && !s.connected {
+	if eng.armed[d] || eng.starved[d] {
 		return
 	}
 	r := uint64(newRef(opRecv+uint8(d), s.gen, s.slot))
-	if e.setup.multishot {
-		e.ring.PrepRecvMultishot(int(s.fd[d]), uringGroup, e.setup.bundle, r)
+	if e.setup.recvMultishot {
+		e.ring.PrepRecvMultishot(int(s.fd[d]), uringGroup, e.setup.recvBundle, r)
 	} else {
-		e.ring.PrepRecv(int(s.fd[d]), uringGroup, e.setup.bundle, r)
+		e.ring.PrepRecv(int(s.fd[d]), uringGroup, e.setup.recvBundle, r)
 	}
 	eng.armed[d] = true
 	eng.inFlight++
@@ -228,7 +254,7 @@ func (e *uringEngine) finish(s *session) {
 			e.cancel(s, opSend+uint8(d))
 		}
 	}
-	if s.eng.connecting {
+	if s.eng.dial == dialSubmitted {
 		e.cancel(s, opConnect)
 	}
 }

@@ -29,9 +29,19 @@ type worker struct {
 	given   []int32    // descriptors accepted for this loop by the acceptor
 }
 
-// run is the body of the worker's goroutine. The thread is locked before its affinity is set, else the affinity would stay
+// run is the body of the worker's goroutine; it calls opened once it is known whether the loop can run. The thread is locked before its affinity is set, else the affinity would stay
 // with whatever goroutine runs on it next. It is never unlocked: the thread ends with the goroutine.
-func (w *worker) run() error {
+func (w *worker) run(opened func()) error {
+	defer w.engine.close()
+	err := w.open()
+	opened()
+	if err != nil {
+		return err
+	}
+	return w.engine.run()
+}
+
+func (w *worker) open() error {
 	runtime.LockOSThread()
 	if w.cpu >= 0 {
 		var set unix.CPUSet
@@ -40,8 +50,7 @@ func (w *worker) run() error {
 			return fmt.Errorf("pin loop %d to CPU %d: %w", w.core.index, w.cpu, err)
 		}
 	}
-	defer w.engine.close()
-	return w.engine.run()
+	return w.engine.open()
 }
 
 func (w *worker) tell(order int32) {

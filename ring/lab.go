@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -121,23 +122,38 @@ func (l *lab) keep(fd int) int {
 	return fd
 }
 
-// listener makes a TCP listener on loopback and an address to connect to.
-func (l *lab) listener() (fd int, addr unix.Sockaddr, err error) {
-	if fd, err = l.socket(); err != nil {
-		return -1, nil, err
+// listener makes a listener and tells its address: on loopback, or in the abstract unix namespace where nothing can be
+// connected over loopback (a network namespace without it, or without free ports).
+func (l *lab) listener() (fd int, addr *Sockaddr, err error) {
+	if fd, addr, err = l.listen(unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err == nil {
+		if _, _, err = l.connected(fd, addr); err == nil {
+			return fd, addr, nil
+		}
 	}
-	if err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		return -1, nil, fmt.Errorf("binding to loopback: %w", err)
-	}
-	if err = unix.Listen(fd, 8); err != nil {
-		return -1, nil, fmt.Errorf("listening on loopback: %w", err)
-	}
-	addr, err = unix.Getsockname(fd)
-	return fd, addr, err
+	return l.listen(unix.AF_UNIX, &unix.SockaddrUnix{})
 }
 
-func (l *lab) socket() (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+func (l *lab) listen(domain int, at unix.Sockaddr) (fd int, addr *Sockaddr, err error) {
+	if fd, err = l.socket(domain); err != nil {
+		return -1, nil, err
+	}
+	if err = unix.Bind(fd, at); err != nil {
+		return -1, nil, fmt.Errorf("binding: %w", err)
+	}
+	if err = unix.Listen(fd, 8); err != nil {
+		return -1, nil, fmt.Errorf("listening: %w", err)
+	}
+	addr = Alloc[Sockaddr](l.arena)
+	addr.size = uint32(len(addr.raw))
+	_, _, errno := unix.Syscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&addr.raw)), uintptr(unsafe.Pointer(&addr.size)))
+	if errno != 0 {
+		return -1, nil, fmt.Errorf("getsockname: %w", errno)
+	}
+	return fd, addr, nil
+}
+
+func (l *lab) socket(domain int) (int, error) {
+	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("making a socket: %w", err)
 	}
@@ -145,29 +161,42 @@ func (l *lab) socket() (int, error) {
 }
 
 // dial connects a socket by plain system calls.
-func (l *lab) dial(addr unix.Sockaddr) (int, error) {
-	fd, err := l.socket()
+func (l *lab) dial(addr *Sockaddr) (int, error) {
+	fd, err := l.socket(addr.domain())
 	if err != nil {
 		return -1, err
 	}
-	if err := unix.Connect(fd, addr); err != nil {
-		return -1, fmt.Errorf("connecting over loopback: %w", err)
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&addr.raw)), uintptr(addr.size))
+	if errno != 0 {
+		return -1, fmt.Errorf("connecting: %w", errno)
 	}
 	return fd, nil
 }
 
-// pair makes two connected TCP sockets, a non-blocking; the kernel's mistakes with bundles showed on TCP only.
-func (l *lab) pair() (a, b int, err error) {
-	ln, addr, err := l.listener()
-	if err != nil {
-		return -1, -1, err
-	}
+// connected makes a connection to a listener, both ends.
+func (l *lab) connected(ln int, addr *Sockaddr) (a, b int, err error) {
 	if a, err = l.dial(addr); err != nil {
 		return -1, -1, err
 	}
 	if b, _, err = unix.Accept4(ln, unix.SOCK_CLOEXEC); err != nil {
-		return -1, -1, fmt.Errorf("accepting over loopback: %w", err)
+		return -1, -1, fmt.Errorf("accepting: %w", err)
 	}
-	l.keep(b)
+	return a, l.keep(b), nil
+}
+
+// pair makes two connected sockets, a non-blocking: TCP, on which alone the kernel's mistakes with bundles showed, or unix
+// where that cannot be.
+func (l *lab) pair() (a, b int, err error) {
+	ln, addr, err := l.listen(unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	if err == nil {
+		a, b, err = l.connected(ln, addr)
+	}
+	if err != nil {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return -1, -1, fmt.Errorf("socket pair: %w", err)
+		}
+		a, b = l.keep(fds[0]), l.keep(fds[1])
+	}
 	return a, b, unix.SetNonblock(a, true)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 	"unsafe"
 
@@ -162,7 +161,7 @@ func tryAcceptMultishot(l *lab) error {
 	return err
 }
 
-func (l *lab) acceptor() (fd int, addr unix.Sockaddr, err error) {
+func (l *lab) acceptor() (fd int, addr *Sockaddr, err error) {
 	if err := l.open(); err != nil {
 		return -1, nil, err
 	}
@@ -170,7 +169,7 @@ func (l *lab) acceptor() (fd int, addr unix.Sockaddr, err error) {
 }
 
 // acceptOne connects, takes the completion of the accept with user data 1, and compares the two ends.
-func (l *lab) acceptOne(addr unix.Sockaddr) (more bool, err error) {
+func (l *lab) acceptOne(addr *Sockaddr) (more bool, err error) {
 	client, err := l.dial(addr)
 	if err != nil {
 		return false, err
@@ -188,12 +187,10 @@ func (l *lab) acceptOne(addr unix.Sockaddr) (more bool, err error) {
 	if c.Res < 0 {
 		return false, c.Errno()
 	}
-	want, err := unix.Getsockname(client)
-	if err != nil {
-		return false, err
+	if _, err := unix.Write(client, []byte{'x'}); err != nil {
+		return false, fmt.Errorf("writing to the connection accepted: %w", err)
 	}
-	got, err := unix.Getpeername(int(c.Res))
-	if err != nil || *got.(*unix.SockaddrInet4) != *want.(*unix.SockaddrInet4) {
+	if n, _, err := unix.Recvfrom(int(c.Res), make([]byte, 1), unix.MSG_DONTWAIT); n != 1 {
 		return false, fmt.Errorf("descriptor %d is not of the connection accepted (%v)", c.Res, err)
 	}
 	l.keep(int(c.Res))
@@ -208,13 +205,11 @@ func tryConnect(l *lab) error {
 	if err != nil {
 		return err
 	}
-	fd, err := l.socket()
+	fd, err := l.socket(addr.domain())
 	if err != nil {
 		return err
 	}
-	in := addr.(*unix.SockaddrInet4)
-	to := NewSockaddr(l.arena, netip.AddrPortFrom(netip.AddrFrom4(in.Addr), uint16(in.Port)), 0)
-	l.r.PrepConnect(fd, to, 1)
+	l.r.PrepConnect(fd, addr, 1)
 	return l.expect(1, 0)
 }
 

@@ -13,6 +13,8 @@ type Sockaddr struct {
 	size uint32
 }
 
+func (s *Sockaddr) domain() int { return int(binary.NativeEndian.Uint16(s.raw[:])) }
+
 // NewSockaddrRaw puts an address that is in the kernel's form already into the arena: at most SizeofSockaddrAny bytes.
 func NewSockaddrRaw(a *Arena, raw []byte) *Sockaddr {
 	s := Alloc[Sockaddr](a)
