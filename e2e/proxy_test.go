@@ -80,7 +80,14 @@ func launchPlain(t testing.TB, engine, forward string, flags []string, opts ...o
 func listens(t testing.TB, engine string, child *process) *proxy {
 	t.Helper()
 	p := &proxy{process: child, engine: engine, addr: awaitAddr(t, child)}
-	p.goroutines = p.stats()["goroutines"]
+	first := p.stats()
+	p.goroutines = first["goroutines"]
+	if strings.HasPrefix(engine, "uring") { // each loop makes its ring on its own thread
+		eventually(t, "every loop has its ring", func() bool {
+			_, list := p.descriptors()
+			return strings.Count(list, "[io_uring]") == int(first["loops"])
+		})
+	}
 	p.fds, p.fdList = p.descriptors()
 	p.threads = p.status("Threads")
 	return p
