@@ -38,7 +38,11 @@ type core struct {
 	quiet    bool   // no new requests
 }
 
-func (c *core) readClock() { c.now = stats.Now() }
+// readClock is called once per turn, before anything sets a timer.
+func (c *core) readClock() {
+	c.now = stats.Now()
+	c.wheel.skip(c.now)
+}
 
 // admit reserves a place for one more connection; release gives it back.
 func (c *core) admit() bool {

@@ -130,10 +130,10 @@ func (e *epollEngine) turn() (bool, error) {
 		return false, fmt.Errorf("epoll_pwait: %w", errno)
 	}
 	e.readClock()
-	e.fireTimers()
 	for i := range e.events[:n] {
 		e.handle(&e.events[i])
 	}
+	e.fireTimers() // after the events: what has just moved is not idle
 	e.serveReady()
 	if e.backlog && e.now >= e.acceptAt {
 		e.acceptAll()
@@ -291,7 +291,7 @@ func (e *epollEngine) adopt() {
 		e.peer = unix.RawSockaddrAny{}
 		length := uint32(unsafe.Sizeof(e.peer))
 		_, _, _ = unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&e.peer)), uintptr(unsafe.Pointer(&length)))
-		e.open(fd)
+		e.begun(fd)
 	}
 }
 
@@ -305,7 +305,7 @@ func (e *epollEngine) acceptAll() {
 		}
 		fd, errno := accept(e.worker.listener, &e.peer)
 		if errno == 0 {
-			e.open(fd)
+			e.begun(fd)
 			continue
 		}
 		e.conns.Add(-1)
@@ -328,8 +328,8 @@ func (e *epollEngine) pauseAccept() {
 	e.acceptAt = e.now + acceptPause
 }
 
-// open makes a session for an accepted descriptor and begins to connect its upstream.
-func (e *epollEngine) open(fd int32) {
+// begun makes a session for an accepted descriptor and begins to connect its upstream.
+func (e *epollEngine) begun(fd int32) {
 	s := e.begin(fd, peerAddr(&e.peer))
 	up, errno := upstreamSocket(e.target, e.cfg, unix.SOCK_NONBLOCK)
 	s.fd[server] = up

@@ -6,7 +6,11 @@ import (
 	"strings"
 
 	"fooproxy/ring"
+	"fooproxy/ring/ringtest"
 )
+
+// everyFault is what "faults=SEED" brings, often enough that a connection sees each of them.
+var everyFault = ringtest.Rates{ShortSend: 4, EndMultishot: 5, NoBuffers: 7, EINTR: 11, EAGAIN: 13, EBUSY: 17, Shuffle: 3}
 
 // tryUring looks whether this kernel carries a loop on io_uring, and how well; the error is one line that names the step
 // that failed, its errno and the remedy.
@@ -49,6 +53,8 @@ func parseRingTest(text string) (o ring.Options, change func(*uringSetup), err e
 			small.params.CQEntries = uint32(n)
 		case "buffers":
 			small.buffers = int(n)
+		case "faults":
+			small.faults = n
 		default:
 			return o, nil, fmt.Errorf("ring test setting %q is unknown", setting)
 		}
@@ -63,5 +69,6 @@ func parseRingTest(text string) (o ring.Options, change func(*uringSetup), err e
 		if small.buffers != 0 {
 			s.buffers = small.buffers
 		}
+		s.faults = small.faults
 	}, nil
 }

@@ -29,6 +29,13 @@ func (w *wheel) init(now int64) {
 	w.tick = now / tickLength
 }
 
+// skip lets an empty wheel pass over the time until now.
+func (w *wheel) skip(now int64) {
+	if w.count == 0 {
+		w.tick = max(w.tick, now/tickLength)
+	}
+}
+
 // set makes the session's timer fire at or shortly after at. An earlier setting stays as it is.
 func (w *wheel) set(t *table, s *session, at int64) {
 	tick := min(max(at/tickLength+1, w.tick+1), w.tick+wheelSlots-1)
@@ -65,11 +72,8 @@ func (w *wheel) clear(t *table, s *session) {
 
 // expired takes the next session whose timer has fired out of the wheel, or returns nil when there is none.
 func (w *wheel) expired(t *table, now int64) *session {
+	w.skip(now)
 	last := now / tickLength
-	if w.count == 0 {
-		w.tick = max(w.tick, last)
-		return nil
-	}
 	for ; w.tick <= last; w.tick++ {
 		if head := w.heads[w.tick%wheelSlots]; head >= 0 {
 			s := t.at(head)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fooproxy/ring"
+	"fooproxy/ring/ringtest"
 	"fooproxy/stats"
 )
 
@@ -70,7 +71,7 @@ type uringSetup struct {
 	recvMultishot   bool
 	recvBundle      bool
 	buffers         int
-	hook            ring.Hook // faults for tests, nil otherwise
+	faults          uint64 // seed of faults made for tests, 0 = none
 }
 
 func newUringSetup(report *ring.Report) uringSetup {
@@ -97,7 +98,9 @@ func (e *uringEngine) open() (err error) {
 	if e.ring, err = ring.Setup(e.setup.params); err != nil {
 		return err
 	}
-	e.ring.SetHook(e.setup.hook)
+	if e.setup.faults != 0 {
+		e.ring.SetHook(ringtest.New(e.setup.faults+uint64(e.index), everyFault))
+	}
 	if e.bufs, err = e.ring.NewBufRing(uringGroup, e.slab.mem, segSize, e.setup.buffers, false); err != nil {
 		return err
 	}
@@ -139,13 +142,13 @@ func (e *uringEngine) turn() (bool, error) {
 		return false, fmt.Errorf("io_uring_enter: %w", errno)
 	}
 	e.readClock()
-	e.fireTimers()
 	for batch := e.ring.Ready(); len(batch) > 0; batch = e.ring.Ready() {
 		for i := range batch {
 			e.handle(&batch[i])
 		}
 		e.ring.Advance(len(batch))
 	}
+	e.fireTimers() // after the completions: what has just moved is not idle
 	e.serveReady()
 	e.refill()
 	e.feedStarved()
