@@ -315,4 +315,30 @@ func TestBufferMisuse(t *testing.T) {
 	}
 }
 
+// Of many buffers the kernel has only so many at once; one more is refused until a completion has brought one back.
+func TestFewPlaces(t *testing.T) {
+	r := newRing(t, Params{})
+	br, err := r.NewBufRing(testGroup, newArena(t, 8*64).Bytes(8*64, 64), 64, 2, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(id uint16) (refused bool) {
+		defer func() { refused = recover() != nil }()
+		br.Add(id)
+		return false
+	}
+	if br.Count() != 8 || refused(7) || refused(6) || !refused(5) {
+		t.Fatalf("of %d buffers the kernel has %d", br.Count(), br.InKernel())
+	}
+	take(br, &CQE{Res: 1, Flags: FlagBuffer | 7<<bufferShift}, nil, nil)
+	if refused(5) || !refused(7) || br.InKernel() != 2 {
+		t.Errorf("the kernel has %d buffers, want 2", br.InKernel())
+	}
+	for _, atOnce := range []int{-1, 9} {
+		if _, err := r.NewBufRing(9, newArena(t, 8*64).Bytes(8*64, 64), 64, atOnce, false); err == nil {
+			t.Errorf("%d of 8 buffers at once: no error", atOnce)
+		}
+	}
+}
+
 func second[T any](_ T, err error) error { return err }

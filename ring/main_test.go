@@ -6,13 +6,15 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// sandboxEnv makes the test binary a child that forbids itself a system call and prints what Probe finds: "number errno".
+// sandboxEnv makes the test binary a child that prints what Probe finds, after it has forbidden itself a system call if the
+// value is "number errno".
 const sandboxEnv = "RING_TEST_SANDBOX"
 
 func TestMain(m *testing.M) {
@@ -27,17 +29,18 @@ func TestMain(m *testing.M) {
 }
 
 func sandboxed(order string) error {
-	number, errno, _ := strings.Cut(order, " ")
-	n, err := strconv.ParseUint(number, 10, 32)
-	if err != nil {
-		return err
-	}
-	e, err := strconv.ParseUint(errno, 10, 16)
-	if err != nil {
-		return err
-	}
-	if err := forbid(uint32(n), uint32(e)); err != nil {
-		return fmt.Errorf("installing a seccomp filter: %w", err)
+	if number, errno, ok := strings.Cut(order, " "); ok {
+		n, err := strconv.ParseUint(number, 10, 32)
+		if err != nil {
+			return err
+		}
+		e, err := strconv.ParseUint(errno, 10, 16)
+		if err != nil {
+			return err
+		}
+		if err := forbid(uint32(n), uint32(e)); err != nil {
+			return fmt.Errorf("installing a seccomp filter: %w", err)
+		}
 	}
 	p := Probe(Options{})
 	fmt.Println(p.Err())
@@ -65,15 +68,16 @@ func forbid(number, errno uint32) error {
 	return nil
 }
 
-// probeWithout runs Probe in a child for which a system call fails, and returns what it prints.
-func probeWithout(t *testing.T, number int, errno unix.Errno) string {
+// probeIn runs Probe in a child with these orders and attributes, and returns what it prints.
+func probeIn(t *testing.T, order string, attr *syscall.SysProcAttr) string {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	child := exec.Command(exe)
-	child.Env = append(os.Environ(), fmt.Sprintf("%s=%d %d", sandboxEnv, number, uint(errno)))
+	child.Env = append(os.Environ(), sandboxEnv+"="+order)
+	child.SysProcAttr = attr
 	out, err := child.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -100,7 +100,8 @@ func judge(err error) Result {
 	res := Result{State: No, Reason: err.Error()}
 	errors.As(err, &res.Errno)
 	switch res.Errno {
-	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EAGAIN, unix.EADDRNOTAVAIL, unix.ENETUNREACH, unix.ENETDOWN:
+	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EAGAIN, unix.EADDRNOTAVAIL, unix.ENETUNREACH, unix.ENETDOWN,
+		unix.EOPNOTSUPP: // the sockets at hand do not do it: unix ones where TCP is not to be had
 		res.State = Unknown
 	}
 	if errors.Is(err, errLate) || errors.Is(err, errNoProof) {

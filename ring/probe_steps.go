@@ -190,7 +190,7 @@ func (l *lab) acceptOne(addr *Sockaddr) (more bool, err error) {
 	if _, err := unix.Write(client, []byte{'x'}); err != nil {
 		return false, fmt.Errorf("writing to the connection accepted: %w", err)
 	}
-	if n, _, err := unix.Recvfrom(int(c.Res), make([]byte, 1), unix.MSG_DONTWAIT); n != 1 {
+	if n, _, err := unix.Recvfrom(int(c.Res), make([]byte, 1), unix.MSG_DONTWAIT|unix.MSG_PEEK); n != 1 {
 		return false, fmt.Errorf("descriptor %d is not of the connection accepted (%v)", c.Res, err)
 	}
 	l.keep(int(c.Res))

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -70,6 +71,9 @@ func TestProbeWithout(t *testing.T) {
 					t.Errorf("%v is missing without a reason", g)
 				}
 			}
+			if f == FeatRecvBundle && p.Has(FeatRecvBundleInc) || f == FeatBufRing && p.Has(FeatRecvMultishot) {
+				t.Error("what needs it is still there")
+			}
 			checkErr(t, p, f)
 			if f == FeatSetup {
 				return
@@ -119,7 +123,7 @@ func TestProbeInASandbox(t *testing.T) {
 		{unix.SYS_IO_URING_ENTER, unix.EPERM, []string{"step setup: io_uring_enter: operation not permitted (EPERM)", "seccomp"}},
 		{unix.SYS_IO_URING_REGISTER, unix.EPERM, []string{"step buffer-ring: registering a buffer ring: io_uring_register", "seccomp"}},
 	} {
-		got := probeWithout(t, c.number, c.errno)
+		got := probeIn(t, fmt.Sprintf("%d %d", c.number, uint(c.errno)), nil)
 		first, rest, _ := strings.Cut(got, "\n")
 		for _, want := range append(c.want, "io_uring is not usable: step ", "; remedy: ") {
 			if !strings.Contains(first, want) {
@@ -133,6 +137,17 @@ func TestProbeInASandbox(t *testing.T) {
 		if want := slices.Contains([]unix.Errno{unix.ENOMEM, unix.EMFILE}, c.errno); unknown != want {
 			t.Errorf("system call %d with %v: set-up unknown is %v, want %v", c.number, c.errno, unknown, want)
 		}
+	}
+}
+
+// A network namespace in which not even loopback is up says nothing about io_uring.
+func TestProbeWithoutLoopback(t *testing.T) {
+	ids := []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+	got := probeIn(t, "plain", &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNET, UidMappings: ids, GidMappings: ids,
+	})
+	if !strings.HasPrefix(got, "<nil>\n") || !strings.Contains(got, "send-zc             unknown") {
+		t.Errorf("report\n%s", got)
 	}
 }
 
