@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -175,16 +177,23 @@ func (p *process) status(name string) int64 {
 // rss is the resident memory in bytes.
 func (p *process) rss() int64 { return p.status("VmRSS") << 10 }
 
-// cpu is user and system time of all threads so far, in ticks of 10 ms.
-func (p *process) cpu() int64 {
+// cpu is the time that all threads have spent on a CPU so far (schedstat: nanoseconds, where stat has ticks of 10 ms).
+func (p *process) cpu() (spent time.Duration) {
 	p.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid()))
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.pid()))
 	ok(p.t, err)
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+2:]))
-	user, uerr := strconv.ParseInt(f[11], 10, 64)
-	system, serr := strconv.ParseInt(f[12], 10, 64)
-	ok(p.t, errors.Join(uerr, serr))
-	return user + system
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // a thread that has ended
+		}
+		ok(p.t, err)
+		onCPU, _, _ := strings.Cut(string(b), " ")
+		ns, err := strconv.ParseInt(onCPU, 10, 64)
+		ok(p.t, err)
+		spent += time.Duration(ns)
+	}
+	return spent
 }
 
 // descriptors is how many file descriptors are open, and what each is.

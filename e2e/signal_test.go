@@ -134,20 +134,24 @@ func TestSecondTerm(t *testing.T) {
 
 // After a KILL with open connections the same port can be bound again at once, and its peers see their connections end.
 func TestKillAndRestart(t *testing.T) {
-	eachEngine(t, func(t *testing.T, engine string) {
-		u := newUpstream(t)
-		p := launch(t, engine, u.addr, nil)
-		c, s := p.pair(u)
-		ok(t, c.send([]byte("REQ 1\n")))
-		ok(t, s.expectText("REQ 1\n"))
-		p.kill()
-		ok(t, together(func() error { return c.ends(fin, rst) }, func() error { return s.ends(fin, rst) }))
-		again := start(t, engine, u.addr, "--listen="+p.addr)
-		c, s = again.pair(u)
-		ok(t, c.send([]byte("REQ 2\n")))
-		ok(t, s.expectText("REQ 2\n"))
-		finish(t, c, s)
-	})
+	for _, loops := range []string{"--loops=1", "--loops=2"} { // one loop has the port alone, two share it
+		t.Run(loops, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, engine string) {
+				u := newUpstream(t)
+				p := launch(t, engine, u.addr, []string{loops})
+				c, s := p.pair(u)
+				ok(t, c.send([]byte("REQ 1\n")))
+				ok(t, s.expectText("REQ 1\n"))
+				p.kill()
+				again := start(t, engine, u.addr, "--listen="+p.addr, loops)
+				ok(t, together(func() error { return c.ends(fin, rst) }, func() error { return s.ends(fin, rst) }))
+				c, s = again.pair(u)
+				ok(t, c.send([]byte("REQ 2\n")))
+				ok(t, s.expectText("REQ 2\n"))
+				finish(t, c, s)
+			})
+		})
+	}
 }
 
 // USR1 a thousand times a second under load: each answer is whole, none falls behind the one before it, no byte is lost.
