@@ -68,7 +68,6 @@ type loop struct {
 type live struct {
 	answered, waiting atomic.Uint64
 	phase             atomic.Pointer[string]
-	stop              atomic.Bool // somebody wants the loop to end early
 }
 
 // histogram covers 1 µs to 60 s with three digits, in nanoseconds.

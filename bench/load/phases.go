@@ -14,7 +14,8 @@ import (
 
 // meeting is what the threads of a run share: they start together when the last one has its connections.
 type meeting struct {
-	missing atomic.Int32
+	missing atomic.Int32 // threads that do not have all their connections yet
+	running atomic.Int32 // threads whose connections have not all ended
 	start   atomic.Int64 // when the warm-up begins; 0 = somebody is still connecting
 	abort   atomic.Bool  // a thread has failed
 	stop    atomic.Bool  // the user has had enough: measure no longer
@@ -71,22 +72,36 @@ func (l *loop) phases(m *meeting, r *measured) error {
 			return err
 		}
 	}
-	if err := l.warmUp(m); err != nil {
-		return err
-	}
-	l.phase("measuring")
-	l.recordSame()
-	l.service.Reset()
-	l.response.Reset()
-	l.lag.Reset()
-	if err := l.mark(&r.from); err != nil {
+	if err := l.warmUp(m, r); err != nil {
 		return err
 	}
 	if err := l.measure(m, r); err != nil {
 		return err
 	}
 	l.phase("ending")
-	return l.endAll(m, r)
+	if err := l.endAll(m, r); err != nil {
+		return err
+	}
+	m.running.Add(-1)
+	for m.running.Load() > 0 { // the upstream of this thread may serve connections of the others
+		if err := l.step(m, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open begins the measured window: what was counted before does not matter from here on.
+func (l *loop) open(r *measured) error {
+	l.phase("measuring")
+	l.recordSame()
+	l.service.Reset()
+	l.response.Reset()
+	l.lag.Reset()
+	if l.opt.Duration > 0 {
+		l.until = l.now + int64(l.opt.Duration)
+	}
+	return l.mark(&r.from)
 }
 
 // step is a turn that ends early when the run is over for all.
@@ -119,19 +134,19 @@ func (l *loop) connectAll(m *meeting) error {
 	return nil
 }
 
-// warmUp starts the requests and runs until the measured window begins. Idle connections are warm when each has had its
-// answer.
-func (l *loop) warmUp(m *meeting) error {
+// warmUp starts the requests and runs until the measured window is open; without a time to warm up, the first request
+// belongs to the window. Idle connections are warm when each has had its answer.
+func (l *loop) warmUp(m *meeting, r *measured) error {
 	l.phase("warming up")
 	start := m.start.Load()
-	l.from = start + int64(l.opt.Warmup)
-	l.until = l.from + int64(l.opt.Duration)
-	if l.opt.Duration == 0 {
-		l.until = math.MaxInt64
-	}
+	l.from, l.until = start+int64(l.opt.Warmup), math.MaxInt64
 	l.budget = math.MaxUint64
-	if l.opt.Warmup == 0 {
+	cold := l.opt.Warmup == 0 && !l.opt.Idle
+	if cold {
 		l.setBudget()
+		if err := l.open(r); err != nil {
+			return err
+		}
 	}
 	l.feeding = true
 	l.nextDue = float64(start) + l.gap()*float64(l.index)/float64(l.opt.Threads)
@@ -155,14 +170,11 @@ func (l *loop) warmUp(m *meeting) error {
 			break
 		}
 	}
-	if l.opt.Idle {
-		l.from = l.now
-		l.until = l.from + int64(l.opt.Duration)
+	if cold {
+		return nil
 	}
-	if l.opt.Warmup > 0 {
-		l.setBudget()
-	}
-	return nil
+	l.setBudget()
+	return l.open(r)
 }
 
 // setBudget limits the requests to this thread's share of the number asked for.

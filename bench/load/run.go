@@ -27,6 +27,7 @@ func Run(ctx context.Context, opt Options) (*Result, error) {
 	}
 	var m meeting
 	m.missing.Store(int32(len(loops)))
+	m.running.Store(int32(len(loops)))
 	parts := make([]measured, len(loops))
 	var running sync.WaitGroup
 	for i, l := range loops {
