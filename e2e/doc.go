@@ -14,7 +14,7 @@
 // It is the third party of the differential test and the proof that these tests can fail: TestRelayIsCaught runs the suite
 // against it and wants the checks it lacks to be found, and nothing else.
 //
-// Rules. Tests wait for conditions with a deadline (FOO_E2E_LIMIT, 10s), never for time to pass. What is random prints its seed
+// Rules. Tests wait for conditions with a deadline (FOO_E2E_LIMIT, 20s), never for time to pass. What is random prints its seed
 // and takes it from FOO_SEED. Payloads name their
 // connection, direction and place, so that a foreign, doubled or reordered byte says where it comes from. After each test
 // the child's connections, descriptors and threads are back where they were, it exits 0 on SIGTERM, and its standard error

@@ -27,7 +27,7 @@ const (
 
 var (
 	engines    = []string{"epoll"}
-	limit      = 10 * time.Second // until a condition must hold
+	limit      = 20 * time.Second // until a condition must hold
 	relayFault = "none"
 	binDir     string // holds fooproxy, and fooproxy-plain without the race detector
 )

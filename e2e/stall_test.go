@@ -94,7 +94,7 @@ func TestThousandStalledClients(t *testing.T) {
 		k := dial(t, p.addr, 0)
 		go echo(u.accept())
 		can := singOn(t, k)
-		const n, each, size = 1000, 8, 64 << 10
+		const n, each, size = 1000, 6, 64 << 10
 		clients, servers := make([]*peer, n), make([]*peer, n)
 		for i := range n {
 			clients[i] = dialSmall(t, p.addr)
