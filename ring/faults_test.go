@@ -21,6 +21,7 @@ func TestEchoUnderFaults(t *testing.T) {
 		"shuffle":   {Shuffle: 1, EndMultishot: 2},
 		"all of it": {ShortSend: 3, EndMultishot: 3, NoBuffers: 3, EINTR: 6, EAGAIN: 6, EBUSY: 6, Shuffle: 2},
 	} {
+		var sum ringtest.Counts
 		for seed := range uint64(5) {
 			faults := ringtest.New(seed, rates)
 			sent, came := roundTrip(t, seed, faults)
@@ -29,17 +30,23 @@ func TestEchoUnderFaults(t *testing.T) {
 					name, seed, len(sent), len(came), firstDifference(sent, came))
 			}
 			c := faults.Counts()
-			for what, happened := range map[string][2]int{
-				"short send": {rates.ShortSend, int(c.ShortSend)},
-				"early end":  {rates.EndMultishot, int(c.EndMultishot)},
-				"no buffers": {rates.NoBuffers, int(c.NoBuffers)},
-				"EINTR":      {rates.EINTR, int(c.EINTR)},
-				"EAGAIN":     {rates.EAGAIN, int(c.EAGAIN)},
-				"EBUSY":      {rates.EBUSY, int(c.EBUSY)},
-			} {
-				if (happened[0] > 0) != (happened[1] > 0) {
-					t.Errorf("%s, seed %d: %s with rate %d happened %d times", name, seed, what, happened[0], happened[1])
-				}
+			sum.ShortSend += c.ShortSend
+			sum.EndMultishot += c.EndMultishot
+			sum.NoBuffers += c.NoBuffers
+			sum.EINTR += c.EINTR
+			sum.EAGAIN += c.EAGAIN
+			sum.EBUSY += c.EBUSY
+		}
+		for what, happened := range map[string][2]int{
+			"short send": {rates.ShortSend, int(sum.ShortSend)},
+			"early end":  {rates.EndMultishot, int(sum.EndMultishot)},
+			"no buffers": {rates.NoBuffers, int(sum.NoBuffers)},
+			"EINTR":      {rates.EINTR, int(sum.EINTR)},
+			"EAGAIN":     {rates.EAGAIN, int(sum.EAGAIN)},
+			"EBUSY":      {rates.EBUSY, int(sum.EBUSY)},
+		} {
+			if (happened[0] > 0) != (happened[1] > 0) {
+				t.Errorf("%s: %s with rate %d happened %d times", name, what, happened[0], happened[1])
 			}
 		}
 	}
