@@ -17,6 +17,7 @@ type engineState struct {
 	corked   [2]bool // TCP_CORK is on
 	queued   bool    // in the list of sessions to serve
 
+	sentTurn  [2]uint32 // uring: the turn in which the send in flight was submitted
 	armed     [2]bool   // uring: a receive is in flight
 	cancelled [2]bool   // uring: it has been asked to end
 	starved   [2]bool   // uring: it found no buffer; armed again when there are some

@@ -24,11 +24,12 @@ const (
 
 const (
 	uringEntries  = 256
-	uringVector   = 64  // segments that one send gathers
-	uringBuffers  = 256 // segments given to the kernel for receiving: what one turn can use up
-	uringGroup    = 1   // of the buffer ring
-	buffersScarce = 8   // segments given when memory is scarce
-	sqesPerServe  = 4   // the most entries that serving a session once prepares
+	uringVector   = 64       // segments that one send gathers
+	uringBuffers  = 256      // segments given to the kernel for receiving: what one turn can use up
+	uringGroup    = 1        // of the buffer ring
+	bulkTurn      = 64 << 10 // bytes received in a turn from which on sends are handed over at once
+	buffersScarce = 8        // segments given when memory is scarce
+	sqesPerServe  = 4        // the most entries that serving a session once prepares
 	deadPeerCheck = int64(100 * time.Millisecond)
 	scarceFor     = int64(time.Second)
 )
@@ -58,8 +59,10 @@ type uringEngine struct {
 	// accepting and waking are true exactly from submitting the operation to its final completion.
 	accepting bool
 	waking    bool
-	stopping  bool  // the accept has been asked to end
-	killed    bool  // every session has been ended on order
+	stopping  bool // the accept has been asked to end
+	killed    bool // every session has been ended on order
+	turns     uint32
+	fresh     int   // bytes received in this turn
 	scarce    int64 // descriptors have run out lately: accept one at a time until then
 	waiting   int   // sessions without a descriptor for their upstream
 }
@@ -137,24 +140,36 @@ func (e *uringEngine) run() error {
 // turn is one round of the loop: hand over and collect, handle completions, serve the sessions they touched, give back
 // buffers, obey, publish. It says true when the loop is to end.
 func (e *uringEngine) turn() (bool, error) {
+	e.turns++
 	e.armLoop()
 	if errno := e.collect(); errno != 0 && !ring.Transient(errno) {
 		return false, fmt.Errorf("io_uring_enter: %w", errno)
 	}
 	e.readClock()
+	e.fresh = 0
+	e.handleReady()
+	e.fireTimers() // after the completions: what has just moved is not idle
+	e.serveReady()
+	if e.fresh >= bulkTurn {
+		// Send while the data is in the cache, and have the same buffers, still warm, back for the next receives.
+		e.ring.Submit()
+		e.handleReady()
+		e.serveReady()
+	}
+	e.refill()
+	e.feedStarved()
+	done := e.obey()
+	e.publish(e.bufs.InKernel())
+	return done, nil
+}
+
+func (e *uringEngine) handleReady() {
 	for batch := e.ring.Ready(); len(batch) > 0; batch = e.ring.Ready() {
 		for i := range batch {
 			e.handle(&batch[i])
 		}
 		e.ring.Advance(len(batch))
 	}
-	e.fireTimers() // after the completions: what has just moved is not idle
-	e.serveReady()
-	e.refill()
-	e.feedStarved()
-	done := e.obey()
-	e.publish(e.bufs.InKernel())
-	return done, nil
 }
 
 // collect hands over what is prepared and fetches completions, first without blocking; it waits only when there is nothing

@@ -69,6 +69,7 @@ func (e *uringEngine) onConnect(r ref, c *ring.CQE) {
 // onRecv takes over the segments of a receive completion, has them checked and queues what is valid.
 func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	s, d := e.table.find(r), side(r.op()-opRecv)
+	e.fresh += int(max(c.Res, 0))
 	for pieces := e.bufs.Segments(c); pieces.Next(); {
 		g := e.slab.move(int32(pieces.ID), ownKernel, ownFlow)
 		g.off, g.end = 0, uint16(e.received(s, d, pieces.Data))
@@ -112,7 +113,6 @@ func (e *uringEngine) enqueue(s *session, d side, id int32) {
 	} else {
 		f.queue.push(e.slab, id)
 	}
-	e.queued(s, d, e.readLimit())
 }
 
 func (e *uringEngine) onSend(r ref, c *ring.CQE) {
@@ -191,6 +191,7 @@ func (e *uringEngine) send(s *session, d side) {
 		e.ring.PrepSendv(to, e.gather(f), unix.MSG_NOSIGNAL|unix.MSG_WAITALL, r)
 	}
 	f.sending = true
+	s.eng.sentTurn[d] = e.turns
 	s.eng.inFlight++
 }
 
@@ -205,9 +206,14 @@ func (e *uringEngine) gather(f *flow) (n int) {
 	return n
 }
 
-// arm has flow d's source read, or no longer, as the session wants.
+// arm has flow d's source read, or no longer, as the session wants. A flow is over its high watermark only when the kernel had
+// its last send for a whole turn and has not done with it: pausing costs a cancel and another receive, so a burst that the
+// destination takes at once must not cause it.
 func (e *uringEngine) arm(s *session, d side) {
 	eng := &s.eng
+	if s.flow[d].sending && eng.sentTurn[d] != e.turns {
+		e.queued(s, d, e.readLimit())
+	}
 	if s.want(d)&actRecv == 0 {
 		e.disarm(s, d)
 		return
