@@ -220,7 +220,7 @@ func (o *options) addProcess() {
 		},
 		setting{
 			name: "version", flagOnly: true, value: boolValue(&o.version),
-			help: "print versions and exit; with -v also what io_uring can do here, the limits and the engine of auto",
+			help: "print versions and exit; with -v also what io_uring can do here",
 		},
 		setting{
 			name: "verbose", short: "v", flagOnly: true, value: boolValue(&o.verbose),
