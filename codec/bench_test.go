@@ -232,25 +232,28 @@ func race(b *testing.B, s benchStream) {
 			return n, bad
 		}})
 	}
+	for _, r := range runners {
+		r.times = make([]time.Duration, 1000)
+	}
 	useKernel(b, kernel)
 	fastest := kernel
 	const passes = 4
 	b.ReportAllocs()
-	for b.Loop() {
+	turn := 0
+	for ; b.Loop(); turn++ {
 		for _, r := range runners {
 			kernel = fastest
 			begin := time.Now()
 			for range passes {
 				r.run()
 			}
-			if d := time.Since(begin); len(r.times) < 1<<16 {
-				r.times = append(r.times, d/passes)
-			}
+			r.times[turn%len(r.times)] = time.Since(begin) / passes
 		}
 	}
 	for _, r := range runners {
-		slices.Sort(r.times)
-		median := r.times[len(r.times)/2]
+		times := r.times[:min(turn, len(r.times))]
+		slices.Sort(times)
+		median := times[len(times)/2]
 		b.ReportMetric(float64(len(s.data))/float64(max(1, median.Nanoseconds())), r.name)
 	}
 	b.ReportMetric(0, "ns/op")

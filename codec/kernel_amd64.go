@@ -3,7 +3,6 @@
 package codec
 
 import (
-	"encoding/binary"
 	"math/bits"
 
 	"golang.org/x/sys/cpu"
@@ -98,40 +97,35 @@ func (s *Scanner) scan(b []byte, at int, p *pass) (int, Want) {
 	if kernel == portable || len(b)-at < leastVector {
 		return s.scanLines(b, at, p)
 	}
-	return s.scanBlocks(b, at, p)
-}
-
-// scanBlocks is scan with a kernel: lines before it up to a place where it can
-// start, lines after it for the rest and for the exact place of an error.
-func (s *Scanner) scanBlocks(b []byte, at int, p *pass) (int, Want) {
-	for {
-		lead := at
-		switch {
-		case s.slow > 0:
-			lead = min(len(b), at+int(s.slow))
-		case at < lookBack:
-			lead = lookBack
-		case s.state > stData: // inside a character
-			lead = at + 1
-		}
-		if lead == at || lead == len(b) {
-			break
-		}
+	if s.slow > 0 {
 		begin := at
 		var want Want
-		at, want = s.scanLines(b[:lead], at, p)
-		s.slow -= uint16(min(int(s.slow), at-begin))
-		if want != WantNone {
+		at, want = s.scanLines(b[:min(len(b), at+int(s.slow))], at, p)
+		s.slow -= uint16(at - begin)
+		if want != WantNone || s.slow > 0 {
 			return at, want
 		}
 	}
-	if s.slow == 0 && len(b)-at >= 64 {
+	return s.scanBlocks(b, at, p)
+}
+
+// scanBlocks is scan with a kernel: by lines up to a place where a kernel can
+// start, and by lines for what it leaves: the rest of b, or a bad line.
+func (s *Scanner) scanBlocks(b []byte, at int, p *pass) (int, Want) {
+	for at < lookBack || s.state > stData { // inside a character
+		lead := max(lookBack, at+1)
+		if lead >= len(b) {
+			break
+		}
+		var want Want
+		if at, want = s.scanLines(b[:lead], at, p); want != WantNone {
+			return at, want
+		}
+	}
+	if len(b)-at >= 64 {
 		at = s.vector(b, at, p)
 	}
-	begin := at
-	at, want := s.scanLines(b, at, p)
-	s.slow -= uint16(min(int(s.slow), at-begin))
-	return at, want
+	return s.scanLines(b, at, p)
 }
 
 // vector lets the kernel take what it can of b from at on and turns what it
@@ -219,8 +213,7 @@ func flag(b bool) uint64 {
 // last 256 bytes.
 func lastLine(b []byte) int {
 	for at := len(b); ; at -= 8 {
-		x := binary.LittleEndian.Uint64(b[at-8:]) ^ '\n'*ones
-		if lf := ^((x&^highs + ^uint64(highs)) | x) & highs; lf != 0 {
+		if lf := zeros(load(b[at-8:]) ^ '\n'*ones); lf != 0 {
 			return at - bits.LeadingZeros64(lf)/8
 		}
 	}

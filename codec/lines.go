@@ -3,23 +3,21 @@ package codec
 import (
 	"bytes"
 	"encoding/binary"
-	"unicode/utf8"
+	"math/bits"
 )
 
-// The line-wise scanner: whole valid lines by a straight run over their parts,
-// everything else by the automaton.
+// The line-wise scanner: a straight run over the parts of a line whose LF is
+// in the chunk, the automaton for lines that are cut.
 
 // scanLines is scan line by line.
 func (s *Scanner) scanLines(b []byte, at int, p *pass) (int, Want) {
 	for at < len(b) {
+		var want Want
 		if s.state == stRequests || s.state == stAnswers {
-			if n := s.wholeLine(b[at:]); n > 0 {
-				at += n
-				p.end(at, nakOf(b[at-n]))
-				continue
+			if at, want = s.wholeLines(b, at, p); at == len(b) || want != WantNone {
+				return at, want
 			}
 		}
-		var want Want
 		if at, want = s.partLine(b, at, p); want != WantNone {
 			return at, want
 		}
@@ -27,92 +25,170 @@ func (s *Scanner) scanLines(b []byte, at int, p *pass) (int, Want) {
 	return at, WantNone
 }
 
-// nakOf is 1 if a type that is valid in its direction begins with c and is NAK.
-func nakOf(c byte) uint8 {
-	if c == 'N' {
-		return 1
+// wholeLines takes lines from the line's begin b[at] on, as long as they end in
+// b, or up to the first bad byte, with what was wanted there.
+func (s *Scanner) wholeLines(b []byte, at int, p *pass) (int, Want) {
+	var naks uint64
+	lines := p.lines
+	near := nearMost
+	n, state := 0, stEnd
+	for {
+		n, state = line(s.dir, b[at:], near)
+		if state != stEnd {
+			break
+		}
+		naks += uint64(nakOf(b[at]))
+		at += n
+		if p.record {
+			p.ends[lines] = int32(at)
+		}
+		lines++
+		// The next line is likely to be as long as this one.
+		near = nearMost
+		if n > nearMost+16 {
+			near = 0
+		}
 	}
-	return 0
+	if lines > p.lines {
+		p.lines = lines
+		p.naks += naks
+		p.begin = at
+	}
+	if state == stBad { // b ends in this line
+		return at, WantNone
+	}
+	if n > 0 {
+		s.nak = nakOf(b[at])
+	}
+	s.state = state
+	return at + n, wants[state]
 }
+
+// nakOf is 1 if a type begins with c and is NAK: of A, N and R only N has bit 2
+// set.
+func nakOf(c byte) uint8 { return c >> 2 & 1 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
 func isDigit(c byte) bool { return c-'0' < 10 }
 
-// wholeLine returns the length with LF of the valid line that b begins with,
-// or 0 if b does not begin with a whole line that is valid.
-func (s *Scanner) wholeLine(b []byte) int {
+// typeWords are the types of each direction as little-endian words.
+var typeWords = [2][2]uint64{
+	Requests: {'R' | 'E'<<8 | 'Q'<<16, 'R' | 'E'<<8 | 'Q'<<16},
+	Answers:  {'A' | 'C'<<8 | 'K'<<16, 'N' | 'A'<<8 | 'K'<<16},
+}
+
+// line judges the line that b begins with. It returns stEnd and the line's
+// length with LF; or the offset of the first bad byte and the state before it;
+// or stBad if b ends before either. near is for data.
+func line(dir Dir, b []byte, near int) (n int, state uint8) {
 	if len(b) < 6 {
-		return 0
+		return 0, stBad
 	}
-	switch w := binary.LittleEndian.Uint32(b) & 0xffffff; {
-	case w == 'R'|'E'<<8|'Q'<<16 && s.dir == Requests:
-	case w == 'A'|'C'<<8|'K'<<16 && s.dir == Answers:
-	case w == 'N'|'A'<<8|'K'<<16 && s.dir == Answers:
-	default:
-		return 0
+	w := uint64(binary.LittleEndian.Uint32(b) & 0xffffff)
+	// No branch between ACK and NAK, which come in no order.
+	if t := &typeWords[dir&1]; (w^t[0])*(w^t[1]) != 0 {
+		return badType(dir, b)
 	}
-	i := 3
-	for i < len(b) && isSpace(b[i]) {
-		i++
+	i := 5
+	if b[3] != ' ' || !isDigit(b[4]) {
+		if i, state = firstDigit(b); state != stDigit {
+			return i, state
+		}
 	}
-	if i == 3 {
-		return 0
-	}
-	if i < len(b) && b[i] == '-' {
-		i++
-	}
-	digits := i
 	for i < len(b) && isDigit(b[i]) {
 		i++
 	}
-	if i == digits || i == len(b) {
-		return 0
+	switch {
+	case i == len(b):
+		return 0, stBad
+	case b[i] == '\n':
+		return i + 1, stEnd
+	case !isSpace(b[i]):
+		return i, stDigit
 	}
-	if b[i] == '\n' {
-		return i + 1
+	i++
+	n, state = data(b[i:], near)
+	return i + n, state
+}
+
+// firstDigit goes from the end of the type to just after Seq's first digit, and
+// returns stDigit; or what line returns.
+func firstDigit(b []byte) (n int, state uint8) {
+	n, state = 3, stType
+	for n < len(b) && isSpace(b[n]) {
+		n, state = n+1, stSpace
 	}
-	if !isSpace(b[i]) {
-		return 0
+	if n < len(b) && n > 3 && b[n] == '-' {
+		n, state = n+1, stMinus
 	}
-	if n := wholeData(b[i+1:]); n > 0 {
-		return i + 1 + n
+	switch {
+	case n == len(b):
+		return 0, stBad
+	case n == 3 || !isDigit(b[n]):
+		return n, state
 	}
-	return 0
+	return n + 1, stDigit
+}
+
+// badType returns the offset of the first byte of b that does not continue a
+// type, and the state before it. b has at least three bytes.
+func badType(dir Dir, b []byte) (n int, state uint8) {
+	for state = startOf(dir); next[state][b[n]] != stBad; n++ {
+		state = next[state][b[n]]
+	}
+	return n, state
 }
 
 const (
 	ones  = 0x0101010101010101
 	highs = 0x8080808080808080
-	// near is how far wholeData looks for the LF by itself before it hands over
-	// to the library, whose calls cost more and whose loops run faster.
-	near = 64
-	// short is the length from which Data is worth two library calls.
-	short = 16
+	// nearMost is how far data looks for the LF by itself before it hands over
+	// to the library, whose call costs more and whose loop runs faster.
+	nearMost = 24
+	// short is the length from which the rest of a line is worth more than the
+	// automaton.
+	short = 12
 )
 
-// wholeData returns the length with LF of the Data that b begins with, or 0 if
-// its LF is not in b or it is not UTF-8.
-func wholeData(b []byte) int {
-	i := 0
-	for ; i+8 <= len(b) && i < near; i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		if w&highs != 0 {
+// data judges the Data that b begins with, as line does. It looks for the LF in
+// the first near bytes by itself.
+func data(b []byte, near int) (n int, state uint8) {
+	var seen uint64 // the bytes before at, or'ed
+	at, lf := 0, 0
+	for {
+		if at >= near || at+8 > len(b) {
+			if lf = bytes.IndexByte(b[at:], '\n'); lf < 0 {
+				return 0, stBad
+			}
+			lf += at
 			break
 		}
-		// All bytes are ASCII, so the lowest bit that is set marks the first LF.
-		if lf := ((w ^ '\n'*ones) - ones) & highs &^ w; lf != 0 {
-			for b[i] != '\n' {
-				i++
+		w := load(b[at:])
+		if found := zeros(w ^ '\n'*ones); found != 0 {
+			lf = at + bits.TrailingZeros64(found)/8
+			w &= found&-found>>7 - 1 // the bytes before the LF
+			if (seen|w)&highs == 0 || at == 0 && mixed(w) == 8 {
+				return lf + 1, stEnd
 			}
-			return i + 1
+			break
 		}
+		seen |= w
+		at += 8
 	}
-	n := bytes.IndexByte(b[i:], '\n')
-	if n < 0 || !utf8.Valid(b[i:i+n]) {
-		return 0
+	if seen&highs != 0 || at > lf {
+		at = 0
 	}
-	return i + n + 1
+	if at += text(b[at:], lf-at); at == lf {
+		return lf + 1, stEnd
+	}
+	for state = stData; next[state][b[at]] != stBad; at++ {
+		state = next[state][b[at]]
+	}
+	return at, state
 }
+
+// zeros has the top bit of each byte of x that is zero, and no other bit.
+func zeros(x uint64) uint64 { return ^(x&^highs + ^uint64(highs) | x) & highs }
 
 // partLine takes the current line from b[at] on as far as it goes: to its LF,
 // to the end of b, or to the first bad byte, with what was wanted there.
@@ -120,8 +196,11 @@ func (s *Scanner) partLine(b []byte, at int, p *pass) (int, Want) {
 	state := s.state
 	for at < len(b) {
 		if state == stData && len(b)-at >= short {
-			at += plainData(b[at:])
-			if at == len(b) {
+			n := bytes.IndexByte(b[at:], '\n')
+			if n < 0 {
+				n = len(b) - at
+			}
+			if at += text(b[at:], n); at == len(b) {
 				break
 			}
 		}
@@ -144,45 +223,4 @@ func (s *Scanner) partLine(b []byte, at int, p *pass) (int, Want) {
 	}
 	s.state = state
 	return at, WantNone
-}
-
-// plainData returns how many bytes at the begin of b are whole UTF-8
-// characters of Data before any LF. It may return fewer than there are.
-func plainData(b []byte) int {
-	if n := bytes.IndexByte(b, '\n'); n >= 0 {
-		b = b[:n]
-	}
-	whole := len(b) - cutRune(b)
-	if utf8.Valid(b[:whole]) {
-		return whole
-	}
-	i := 0
-	for i < len(b) {
-		if b[i] < utf8.RuneSelf {
-			i++
-			continue
-		}
-		r, n := utf8.DecodeRune(b[i:])
-		if r == utf8.RuneError && n == 1 {
-			break
-		}
-		i += n
-	}
-	return i
-}
-
-// cutRune returns how many bytes at the end of b, 0 to 3, begin a UTF-8
-// sequence that b does not complete.
-func cutRune(b []byte) int {
-	for n := 1; n <= 3 && n <= len(b); n++ {
-		if c := b[len(b)-n]; c >= 0xc0 {
-			if utf8.FullRune(b[len(b)-n:]) {
-				return 0
-			}
-			return n
-		} else if c < utf8.RuneSelf {
-			return 0
-		}
-	}
-	return 0
 }

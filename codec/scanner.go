@@ -33,13 +33,15 @@ func NewScanner(dir Dir, maxLine uint64) Scanner {
 	return s
 }
 
-// start is the automaton's state at the begin of a line.
-func (s *Scanner) start() uint8 {
-	if s.dir == Requests {
+// startOf is the automaton's state at the begin of a line.
+func startOf(dir Dir) uint8 {
+	if dir == Requests {
 		return stRequests
 	}
 	return stAnswers
 }
+
+func (s *Scanner) start() uint8 { return startOf(s.dir) }
 
 // Feed takes the next bytes of the stream and returns how many of them
 // continue valid Foo; messages whose LF lies in chunk[:valid] are added to c.
