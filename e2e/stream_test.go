@@ -131,7 +131,7 @@ func TestHugeMessage(t *testing.T) {
 			func() error { return s.sendAll(acks(1, 1, size)) },
 			func() error { return c.expect(acks(1, 1, size)) },
 		))
-		if grown := p.rss() - base; grown > 16<<20 {
+		if grown := p.rss() - base; grown > size/2 {
 			t.Errorf("resident memory grew by %d bytes", grown)
 		}
 		p.counts(stats{"msg_req": 1, "msg_ack": 1, "msg_nak": 0})

@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"encoding/json"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// With --log-format=json every line is one object, and recounts to the same totals.
+func TestLogJSON(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		log := filepath.Join(t.TempDir(), "log")
+		p := start(t, engine, u.addr, "--log="+log, "--log-format=json", "--on-violation=forward")
+		c, s := p.pair(u)
+		const req, res = "REQ 1 x\n\x1b\"\\\xff\nREQ 2\n", "NAK 2\nACK 3\n"
+		ok(t, c.send([]byte(req)))
+		ok(t, s.expectText(req))
+		ok(t, s.send([]byte(res)))
+		ok(t, c.expectText(res))
+		finish(t, c, s)
+		p.reaches(stats{"connections": 0, "msg_total": 4, "bad": 1})
+		p.stop()
+		kinds, results := map[string]int{}, map[string]int{}
+		for line := range strings.Lines(readFile(t, log)) {
+			var l struct {
+				Time, Kind string
+				Res        *string
+				Got        string
+			}
+			if err := json.Unmarshal([]byte(line), &l); err != nil || l.Time == "" {
+				t.Errorf("%q: %v", line, err)
+			}
+			kinds[l.Kind]++
+			if l.Res != nil {
+				results[*l.Res]++
+			}
+			if l.Kind == "BAD" && !strings.HasPrefix(l.Got, "\x1b") && !strings.HasPrefix(l.Got, `\x1b`) {
+				t.Errorf("the excerpt in %q does not begin with the bad byte", line)
+			}
+		}
+		if kinds["REQ"] != 2 || kinds["RES"] != 1 || kinds["BAD"] != 1 || kinds["CONN"] != 1 || results["ACK"] != 1 || results["NAK"] != 1 {
+			t.Errorf("lines %v with results %v in\n%s", kinds, results, readFile(t, log))
+		}
+	})
+}
+
+// With --log-overflow=block a reader of the log that is slower than the traffic slows the traffic, and no line is lost.
+func TestLogBlocks(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		r, w := pipe(t)
+		p := startWith(t, engine, u.addr, []string{"--log=/dev/fd/3", "--log-overflow=block"}, withFile(w))
+		ok(t, w.Close()) // the child has its own
+		const conns, rounds, batch = 4, 10, 500
+		read := make(chan string, 1)
+		go func() {
+			var text strings.Builder
+			_, _ = io.CopyBuffer(&text, struct{ io.Reader }{r}, make([]byte, 1000)) // many small reads, to the child's end
+			read <- text.String()
+		}()
+		ok(t, forAll(conns, func(i int) error { return rally(p.addr, i, rounds, batch) }))
+		p.reaches(stats{"connections": 0, "log_dropped": 0})
+		p.stop()
+		const total = conns * rounds * batch
+		if n := recount(t, parseLog(t, <-read)); n["msg_req"] != total || n["msg_ack"] != total {
+			t.Errorf("the log holds %v requests and %v answers of %d", n["msg_req"], n["msg_ack"], total)
+		}
+	})
+}
