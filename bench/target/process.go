@@ -152,10 +152,11 @@ func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 // Stop ends the child: nothing of what it still holds matters.
 func (p *Process) Stop() error { return p.kill() }
 
+// kill ends the child and, since it leads a session, everything it has started.
 func (p *Process) kill() error {
-	err := p.cmd.Process.Kill()
+	err := unix.Kill(-p.PID, unix.SIGKILL)
 	<-p.done
-	if errors.Is(err, os.ErrProcessDone) {
+	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
 	return err
