@@ -95,6 +95,32 @@ func TestRSTBehindStalledReader(t *testing.T) {
 	})
 }
 
+// The same with FIN: it comes right behind the data, while the reader has not begun to read, from either side.
+func TestFINBehindStalledReader(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		for i := range 6 {
+			c := dial(t, p.addr, 4096)
+			s := u.accept()
+			stream := func() *messages { return acks(i, 60+10*i, 990) }
+			from, to := s, c
+			if i%2 == 0 {
+				stream = func() *messages { return requests(i, 60+10*i, 990) }
+				from, to = c, s
+			}
+			ok(t, from.sendAll(stream()))
+			ok(t, from.CloseWrite())
+			ok(t, from.delivered())
+			ok(t, to.expect(stream()))
+			ok(t, to.ends(fin))
+			ok(t, to.CloseWrite())
+			ok(t, from.ends(fin))
+		}
+		p.reaches(stats{"connections": 0, "buffered_bytes": 0})
+	})
+}
+
 // A reset after a half-close, either way round.
 func TestRSTAfterHalfClose(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
