@@ -90,26 +90,7 @@ const (
 	farRun    = 2048
 )
 
-// scan checks b from offset at on and returns the offset where it stopped:
-// len(b), or that of the first byte that cannot be Foo with what was wanted
-// there.
-func (s *Scanner) scan(b []byte, at int, p *pass) (int, Want) {
-	if kernel == portable || len(b)-at < leastVector {
-		return s.scanLines(b, at, p)
-	}
-	if s.slow > 0 {
-		begin := at
-		var want Want
-		at, want = s.scanLines(b[:min(len(b), at+int(s.slow))], at, p)
-		s.slow -= uint16(at - begin)
-		if want != WantNone || s.slow > 0 {
-			return at, want
-		}
-	}
-	return s.scanBlocks(b, at, p)
-}
-
-// scanBlocks is scan with a kernel: by lines up to a place where a kernel can
+// scanBlocks is scanLines with a kernel: by lines up to a place where a kernel can
 // start, and by lines for what it leaves: the rest of b, or a bad line.
 func (s *Scanner) scanBlocks(b []byte, at int, p *pass) (int, Want) {
 	for at < lookBack || s.state > stData { // inside a character
@@ -140,7 +121,7 @@ func (s *Scanner) vector(b []byte, at int, p *pass) int {
 		digit:  flag(s.state == stDigit),
 		minus:  flag(s.state == stMinus),
 	}
-	if p.record {
+	if p.ends != nil {
 		k.ends = &p.ends[p.lines]
 	}
 	s.run(&k)

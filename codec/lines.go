@@ -9,59 +9,41 @@ import (
 // The line-wise scanner: a straight run over the parts of a line whose LF is
 // in the chunk, the automaton for lines that are cut.
 
-// scanLines is scan line by line.
+// scanLines checks b from offset at on line by line and returns the offset
+// where it stopped: len(b), or that of the first byte that cannot be Foo, with
+// what was wanted there.
 func (s *Scanner) scanLines(b []byte, at int, p *pass) (int, Want) {
+	near := nearMost
 	for at < len(b) {
-		var want Want
-		if s.state == stRequests || s.state == stAnswers {
-			if at, want = s.wholeLines(b, at, p); at == len(b) || want != WantNone {
+		if s.state != stRequests && s.state != stAnswers {
+			var want Want
+			if at, want = s.partLine(b, at, p); want != WantNone {
 				return at, want
 			}
+			continue
 		}
-		if at, want = s.partLine(b, at, p); want != WantNone {
-			return at, want
+		n, state := line(s.dir, b[at:], near)
+		switch {
+		case state == stEnd:
+			nak := nakOf(b[at])
+			at += n
+			p.end(at, nak)
+			// The next line is likely to be as long as this one.
+			near = nearMost
+			if n > nearMost+16 {
+				near = 0
+			}
+		case state != stBad:
+			if n > 0 {
+				s.nak = nakOf(b[at])
+			}
+			s.state = state
+			return at + n, wants[state]
+		default: // b ends in this line
+			return s.partLine(b, at, p)
 		}
 	}
 	return at, WantNone
-}
-
-// wholeLines takes lines from the line's begin b[at] on, as long as they end in
-// b, or up to the first bad byte, with what was wanted there.
-func (s *Scanner) wholeLines(b []byte, at int, p *pass) (int, Want) {
-	var naks uint64
-	lines := p.lines
-	near := nearMost
-	n, state := 0, stEnd
-	for {
-		n, state = line(s.dir, b[at:], near)
-		if state != stEnd {
-			break
-		}
-		naks += uint64(nakOf(b[at]))
-		at += n
-		if p.record {
-			p.ends[lines] = int32(at)
-		}
-		lines++
-		// The next line is likely to be as long as this one.
-		near = nearMost
-		if n > nearMost+16 {
-			near = 0
-		}
-	}
-	if lines > p.lines {
-		p.lines = lines
-		p.naks += naks
-		p.begin = at
-	}
-	if state == stBad { // b ends in this line
-		return at, WantNone
-	}
-	if n > 0 {
-		s.nak = nakOf(b[at])
-	}
-	s.state = state
-	return at + n, wants[state]
 }
 
 // nakOf is 1 if a type begins with c and is NAK: of A, N and R only N has bit 2
@@ -81,7 +63,7 @@ var typeWords = [2][2]uint64{
 // length with LF; or the offset of the first bad byte and the state before it;
 // or stBad if b ends before either. near is for data.
 func line(dir Dir, b []byte, near int) (n int, state uint8) {
-	if len(b) < 6 {
+	if len(b) < least {
 		return 0, stBad
 	}
 	w := uint64(binary.LittleEndian.Uint32(b) & 0xffffff)
@@ -142,6 +124,8 @@ func badType(dir Dir, b []byte) (n int, state uint8) {
 const (
 	ones  = 0x0101010101010101
 	highs = 0x8080808080808080
+	// least is the length of the shortest message, "REQ 1" and LF.
+	least = 6
 	// nearMost is how far data looks for the LF by itself before it hands over
 	// to the library, whose call costs more and whose loop runs faster.
 	nearMost = 24
@@ -185,6 +169,17 @@ func data(b []byte, near int) (n int, state uint8) {
 		state = next[state][b[at]]
 	}
 	return at, state
+}
+
+// lineFeed returns the offset of the first LF in b, or -1. It saves the library
+// call if that LF is near.
+func lineFeed(b []byte) int {
+	if len(b) >= 8 {
+		if found := zeros(load(b) ^ '\n'*ones); found != 0 {
+			return bits.TrailingZeros64(found) / 8
+		}
+	}
+	return bytes.IndexByte(b, '\n')
 }
 
 // zeros has the top bit of each byte of x that is zero, and no other bit.

@@ -17,7 +17,7 @@ func Parse(line []byte) (m Message, data []byte, err error) {
 	}
 	s := NewScanner(dir, 0)
 	var p pass
-	at, want := s.scan(one, 0, &p)
+	at, want := s.scanLines(one, 0, &p)
 	switch {
 	case want != WantNone:
 	case p.lines == 1 && len(one) < len(line):

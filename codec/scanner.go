@@ -1,7 +1,5 @@
 package codec
 
-import "bytes"
-
 // Scanner checks one direction of one connection. It is a value of 48 bytes
 // without pointers; a copy continues on its own. The zero Scanner is not
 // ready: use NewScanner.
@@ -61,7 +59,7 @@ func (s *Scanner) Feed(chunk []byte, c *Counts) (valid int) {
 // len(chunk)/6+1 offsets (the shortest message has 6 bytes, and one line may
 // have begun before chunk), and chunk at most 2 GiB.
 func (s *Scanner) FeedLines(chunk []byte, c *Counts, ends []int32) (valid, n int) {
-	p := pass{ends: ends, record: true}
+	p := pass{ends: ends[:len(chunk)/6+1]}
 	valid = s.feed(chunk, &p)
 	s.count(&p, c)
 	return valid, int(p.lines)
@@ -77,15 +75,15 @@ func (s *Scanner) Violation() Violation {
 // come: call Resync again with the next chunk. After done, Feed goes on with
 // a fresh line.
 func (s *Scanner) Resync(chunk []byte) (n int, done bool) {
-	i := bytes.IndexByte(chunk, '\n')
-	if i < 0 {
+	n = lineFeed(chunk)
+	if n < 0 {
 		s.off += uint64(len(chunk))
 		return len(chunk), false
 	}
 	s.off = 0
 	s.line++
 	s.state = s.start()
-	return i + 1, true
+	return n + 1, true
 }
 
 // Line is the 1-based number of the current line.
@@ -97,16 +95,15 @@ func (s *Scanner) Offset() uint64 { return s.off }
 
 // pass is what one Feed gathers.
 type pass struct {
-	lines  uint64 // messages completed
-	naks   uint64 // those of them that are NAK
-	begin  int    // where the current line begins in the chunk; negative if it began before
-	record bool   // whether ends is wanted
-	ends   []int32
+	lines uint64  // messages completed
+	naks  uint64  // those of them that are NAK
+	begin int     // where the current line begins in the chunk; negative if it began before
+	ends  []int32 // nil if not wanted
 }
 
 // end notes that the current line's LF is at chunk[at-1].
 func (p *pass) end(at int, nak uint8) {
-	if p.record {
+	if p.ends != nil {
 		p.ends[p.lines] = int32(at)
 	}
 	p.lines++
@@ -116,36 +113,58 @@ func (p *pass) end(at int, nak uint8) {
 
 // count adds a pass to c.
 func (s *Scanner) count(p *pass, c *Counts) {
-	s.line += p.lines
-	if s.dir == Requests {
+	switch {
+	case p.lines == 0:
+	case s.dir == Requests:
 		c.Req += p.lines
-		return
+	default:
+		c.Ack += p.lines - p.naks
+		c.Nak += p.naks
 	}
-	c.Ack += p.lines - p.naks
-	c.Nak += p.naks
+	s.line += p.lines
 }
 
-// feed cuts chunk into pieces that end no later than the current line's limit.
-// Inside such a piece no line can be too long: the current one by the cut, and
-// every later one because the whole piece is no longer than the limit.
+// feed takes chunk as far as it is valid.
 func (s *Scanner) feed(chunk []byte, p *pass) int {
 	p.begin = -int(s.off)
-	at := 0
-	for at < len(chunk) {
+	var at int
+	var want Want
+	if len(chunk) < least && uint64(len(chunk)) <= s.maxLine-s.off {
+		at, want = s.partLine(chunk, 0, p)
+		// Less than a line: if one ends here, what follows is part of the next.
+		if at < len(chunk) && want == WantNone {
+			at, want = s.partLine(chunk, at, p)
+		}
+	} else {
+		at, want = s.pieces(chunk, p)
+	}
+	if want != WantNone {
+		s.badLine, s.badOff, s.badWant = s.line+p.lines, uint64(at-p.begin), want
+	}
+	s.off = uint64(at - p.begin)
+	return at
+}
+
+// pieces cuts chunk into pieces that end no later than the current line's
+// limit. Inside such a piece no line can be too long: the current one by the
+// cut, and every later one because the whole piece is no longer than the limit.
+func (s *Scanner) pieces(chunk []byte, p *pass) (at int, want Want) {
+	for at < len(chunk) && want == WantNone {
 		stop := len(chunk)
 		if left := s.maxLine - uint64(at-p.begin); left < uint64(stop-at) {
 			stop = at + int(left)
 		}
-		want := WantShorterLine
-		if at < stop {
-			at, want = s.scan(chunk[:stop], at, p)
-			if at == stop {
-				continue
-			}
+		switch from := at; {
+		case at == stop:
+			want = WantShorterLine
+		case s.slow > 0:
+			at, want = s.scanLines(chunk[:min(stop, at+int(s.slow))], at, p)
+			s.slow -= uint16(at - from)
+		case kernel != portable && stop-at >= leastVector:
+			at, want = s.scanBlocks(chunk[:stop], at, p)
+		default:
+			at, want = s.scanLines(chunk[:stop], at, p)
 		}
-		s.badLine, s.badOff, s.badWant = s.line+p.lines, uint64(at-p.begin), want
-		break
 	}
-	s.off = uint64(at - p.begin)
-	return at
+	return at, want
 }

@@ -1,6 +1,9 @@
 package codec
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // text returns how many of the first n bytes of from, from the first on, are whole
 // UTF-8 characters. It looks at 64 bytes of ASCII at a time, 8 of two-byte characters, 6 of
@@ -33,6 +36,7 @@ func text(from []byte, n int) int {
 		default:
 			step := mixed(w)
 			if step == 0 {
+				b = b[bits.TrailingZeros64(w&highs)/8:]
 				if step = character(b); step == 0 {
 					return n - len(b)
 				}
@@ -46,17 +50,17 @@ func text(from []byte, n int) int {
 	} else {
 		w = tail(b)
 	}
-	if w&highs == 0 || mixed(w) == 8 {
-		return n
-	}
-	for len(b) > 0 {
+	for w&highs != 0 && mixed(w) != 8 {
+		skip := bits.TrailingZeros64(w&highs) / 8
+		b = b[skip:]
 		step := character(b)
 		if step == 0 {
-			break
+			return n - len(b)
 		}
 		b = b[step:]
+		w >>= 8 * (skip + step)
 	}
-	return n - len(b)
+	return n
 }
 
 // afterASCII skips ASCII at the begin of b, as far as its steps go.
