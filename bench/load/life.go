@@ -46,10 +46,12 @@ func (l *loop) refused(c *conn, errno unix.Errno) error {
 	return &Failure{Refused, int(c.slot), fmt.Sprintf("cannot connect to %s: %v", l.target, errno)}
 }
 
-// established is called once for each connection, when it stands or has failed.
-func (l *loop) established(c *conn) error {
-	if errno := sys.SocketError(c.fd); errno != 0 {
-		return l.refused(c, errno)
+// established is called once for each connection, when it stands or, with failed, may not.
+func (l *loop) established(c *conn, failed bool) error {
+	if failed {
+		if errno := sys.SocketError(c.fd); errno != 0 {
+			return l.refused(c, errno)
+		}
 	}
 	c.state = open
 	l.connected++

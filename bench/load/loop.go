@@ -197,7 +197,7 @@ func (l *loop) clientEvent(c *conn, gen, events uint32) error {
 		if events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) == 0 {
 			return nil
 		}
-		if err := l.established(c); err != nil {
+		if err := l.established(c, events&(unix.EPOLLERR|unix.EPOLLHUP) != 0); err != nil {
 			return err
 		}
 	}

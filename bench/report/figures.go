@@ -70,20 +70,22 @@ func statOf(values []float64) Stat {
 }
 
 // Ratio is the median of the ratios of two cells' runs, round by round: what drifts between rounds cancels out.
-func Ratio(f Figure, of, to *Cell) Stat {
+func Ratio(f Figure, of, to *Cell) Stat { return statOf(ratios(f, of, to)) }
+
+// ratios are those of the runs of the same round.
+func ratios(f Figure, of, to *Cell) (values []float64) {
 	if of == nil || to == nil {
-		return Stat{Median: math.NaN()}
+		return nil
 	}
-	var ratios []float64
 	for i := range of.Runs {
 		v, ok := f.Of(&of.Runs[i])
 		for j := range to.Runs {
 			if base, known := f.Of(&to.Runs[j]); ok && known && to.Runs[j].Round == of.Runs[i].Round && base != 0 {
-				ratios = append(ratios, v/base)
+				values = append(values, v/base)
 			}
 		}
 	}
-	return statOf(ratios)
+	return values
 }
 
 // Median of values, which stay in their order.

@@ -101,7 +101,8 @@ func own(path, name string) func() (string, error) {
 }
 
 // Select picks targets by name, in the order given; "all" or "" is every target. What follows a + is a flag for that
-// target alone: fooproxy-epoll+--cork=true.
+// target alone: fooproxy-epoll+--cork=true. What follows a # only makes a new name, to run a target against itself:
+// haproxy,haproxy#2.
 func Select(all []Target, names string) ([]Target, error) {
 	if names == "" || names == "all" {
 		return all, nil
@@ -110,10 +111,12 @@ func Select(all []Target, names string) ([]Target, error) {
 	for name := range strings.SplitSeq(names, ",") {
 		name = strings.TrimSpace(name)
 		base, flags, more := strings.Cut(name, "+")
+		base, _, _ = strings.Cut(base, "#")
 		t, err := byName(all, base)
 		if err != nil {
 			return nil, err
 		}
+		t.Name = name
 		if more {
 			t = t.with(name, strings.Split(flags, "+"))
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fooproxy/bench/compare"
+	"fooproxy/bench/report"
 	"fooproxy/bench/sys"
 	"fooproxy/bench/target"
 )
@@ -64,17 +65,20 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	result, err := compare.Run(ctx, o)
-	if result != nil && *out != "" {
-		if errOut := os.MkdirAll(*out, 0o755); errOut != nil {
-			return errors.Join(err, errOut)
-		}
-		path := filepath.Join(*out, "report.json")
-		if errOut := result.Save(path); errOut != nil {
-			return errors.Join(err, errOut)
-		}
-		fmt.Fprintf(stdout, "\n%s\n", path)
+	if result != nil && *out != "" && len(result.Cells) > 0 {
+		err = errors.Join(err, writeReport(stdout, result, *out))
 	}
 	return err
+}
+
+// writeReport puts the JSON and the page into a directory.
+func writeReport(stdout io.Writer, r *report.Report, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	raw, page := filepath.Join(dir, "report.json"), filepath.Join(dir, "report.html")
+	fmt.Fprintf(stdout, "\n%s %s\n", raw, page)
+	return errors.Join(r.Save(raw), writeFile(page, r.WriteHTML))
 }
 
 // defaults fills in what the flags left open.
