@@ -122,20 +122,26 @@ func (q *segQueue) fill(b *slab, data []byte) int {
 // consume removes n sent bytes from the front and returns emptied segments to the slab.
 func (q *segQueue) consume(b *slab, n int) {
 	q.bytes -= n
+	first, last, count := q.head, noSeg, 0
 	for q.head != noSeg {
 		g := &b.segs[q.head]
-		if have := int(g.end - g.off); n < have {
+		have := int(g.end - g.off)
+		if n < have {
 			g.off += uint16(n)
-			return
-		} else {
-			n -= have
+			break
 		}
-		next := g.next
-		b.put(q.head, ownFlow)
-		q.head = next
-		q.segs--
+		n -= have
+		last = q.head
+		q.head = g.next
+		count++
 	}
-	q.tail = noSeg
+	if count > 0 {
+		b.putRun(first, last, count, ownFlow)
+		q.segs -= int32(count)
+	}
+	if q.head == noSeg {
+		q.tail = noSeg
+	}
 }
 
 // drop throws everything away.

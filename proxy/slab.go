@@ -87,6 +87,24 @@ func (b *slab) put(id int32, from owner) {
 	b.free++
 }
 
+// putRun returns count segments linked from first to last that from owns. They come out again in the same order, so that
+// neighbours in memory stay neighbours in the buffer ring, and a gathered send of them is one piece.
+func (b *slab) putRun(first, last int32, count int, from owner) {
+	for id := first; ; id = b.segs[id].next {
+		g := &b.segs[id]
+		if g.owner != from {
+			panic(fmt.Sprintf("segment %d returned by %d is owned by %d", id, from, g.owner))
+		}
+		g.owner = ownFree
+		if id == last {
+			break
+		}
+	}
+	b.segs[last].next = b.head
+	b.head = first
+	b.free += count
+}
+
 // move hands a segment over.
 func (b *slab) move(id int32, from, to owner) *seg {
 	g := &b.segs[id]

@@ -23,15 +23,16 @@ const (
 )
 
 const (
-	uringEntries  = 256
-	uringVector   = 64       // segments that one send gathers
-	uringBuffers  = 256      // segments given to the kernel for receiving: what one turn can use up
-	uringGroup    = 1        // of the buffer ring
-	bulkTurn      = 64 << 10 // bytes received in a turn from which on sends are handed over at once
-	buffersScarce = 8        // segments given when memory is scarce
-	sqesPerServe  = 4        // the most entries that serving a session once prepares
-	deadPeerCheck = int64(100 * time.Millisecond)
-	scarceFor     = int64(time.Second)
+	uringEntries   = 256
+	uringVector    = 64       // segments that one send gathers
+	uringBuffers   = 64       // segments given to the kernel for receiving: what one turn can use up, half of an L2 cache
+	uringGroup     = 1        // of the buffer ring
+	bulkTurn       = 64 << 10 // bytes received in a turn from which on sends are handed over at once
+	buffersPerRecv = 32       // segments that one receive of bulk data may take
+	buffersScarce  = 8        // segments given when memory is scarce
+	sqesPerServe   = 4        // the most entries that serving a session once prepares
+	deadPeerCheck  = int64(100 * time.Millisecond)
+	scarceFor      = int64(time.Second)
 )
 
 // uringEngine is the completion loop: receives stay armed and take buffers from a shared ring when data comes, sends gather a
@@ -53,7 +54,7 @@ type uringEngine struct {
 
 	ready    []ref // sessions that completions have touched
 	serving  []ref // the ready list being served
-	starved  []ref // sessions whose receive found no buffer
+	starved  []ref // flows whose receive found no buffer; op is the side
 	given    []int32
 	acceptAt int64 // accepting rests until then, 0 = it does not
 	// accepting and waking are true exactly from submitting the operation to its final completion.
@@ -347,16 +348,18 @@ func (e *uringEngine) refill() {
 	e.bufs.Publish()
 }
 
-// feedStarved arms the receives again that found no buffer, now that there are some.
+// feedStarved arms receives again that found no buffer: the longest waiting first, and only as many as there are buffers
+// for. All at once they would find none again but the first few.
 func (e *uringEngine) feedStarved() {
-	if len(e.starved) == 0 || e.bufs.InKernel() == 0 {
+	n := min(len(e.starved), (e.bufs.InKernel()+buffersPerRecv-1)/buffersPerRecv)
+	if n == 0 {
 		return
 	}
-	for _, r := range e.starved {
+	for _, r := range e.starved[:n] {
 		if s := e.table.find(r); s != nil {
-			s.eng.starved = [2]bool{}
+			s.eng.starved[r.op()] = false
 			e.touch(s)
 		}
 	}
-	e.starved = e.starved[:0]
+	e.starved = e.starved[:copy(e.starved, e.starved[n:])]
 }

@@ -93,7 +93,7 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	case unix.ENOBUFS:
 		e.local[stats.NoBuffer]++
 		s.eng.starved[d] = true
-		e.starved = append(e.starved, newRef(0, s.gen, s.slot))
+		e.starved = append(e.starved, newRef(uint8(d), s.gen, s.slot))
 	case unix.ECANCELED, unix.EINTR, unix.EAGAIN:
 	default:
 		if s.flow[d].source != ended {
@@ -198,9 +198,17 @@ func (e *uringEngine) send(s *session, d side) {
 // gather fills the next entry's vector from the front of a flow's queue, and returns its length.
 func (e *uringEngine) gather(f *flow) (n int) {
 	vec := e.ring.Iovecs()
-	for id := f.queue.head; id != noSeg && n < len(vec); id = e.slab.segs[id].next {
+	for id := f.queue.head; id != noSeg; id = e.slab.segs[id].next {
 		data := e.slab.bytes(id)
-		vec[n] = ring.Iovec{Base: ring.Addr(data), Len: uint64(len(data))}
+		base, size := ring.Addr(data), uint64(len(data))
+		if n > 0 && vec[n-1].Base+vec[n-1].Len == base {
+			vec[n-1].Len += size // neighbours in memory
+			continue
+		}
+		if n == len(vec) {
+			break
+		}
+		vec[n] = ring.Iovec{Base: base, Len: size}
 		n++
 	}
 	return n

@@ -1,0 +1,57 @@
+// Package proxy relays Foo between clients and one upstream: sessions, their buffers and timers, and the two engines that
+// talk to the kernel.
+//
+//	Proxy ── New, Start, Drain, Stop, Snapshot                          proxy.go, acceptor.go, cpus.go
+//	  └ worker × loops ── a goroutine on a locked, pinned thread        worker.go
+//	      ├ engine ── the loop: epoll.go, epoll_session.go
+//	      │                     uring.go, uring_session.go, uring_orders.go
+//	      └ core ── what the loop owns, whatever its engine             core.go
+//	          ├ table of sessions, each two flows                       table.go, session.go, flow.go
+//	          ├ slab of segments, wheel of timers                       slab.go, timer.go
+//	          ├ stats.Local, published once a turn                      (package stats)
+//	          └ accesslog.Ring, trackerPool                             records.go, track.go
+//
+// Where things happen, for either engine: accept in begun, receive in receive or onRecv, scan and count in inspect.go, send in
+// forward, flush or send, end in ends.go and deadline.go, close in closeSession.
+//
+// # The path of a byte
+//
+//	client socket ──▶ buffer ──▶ received: Scanner.Feed ──▶ queue ──▶ upstream socket       and the same way back
+//	                    └ epoll: the loop's scratch; sent from there at once, only the rest is copied to the slab
+//	                    └ uring: a segment of the slab that the kernel has filled; sent from where it lies
+//
+// The scanner says how many bytes of a chunk are valid Foo so far; exactly these go on, without waiting for the end of the
+// line. No message exists as an object, nothing is allocated per message or chunk.
+//
+// # Sessions do not talk to the kernel
+//
+// An engine tells a session what has happened (received, sourceFIN, sourceRST, sent, sinkFailed, connectDone) and asks it with
+// want what is to be done for either flow: receive, send, shut, abort. It does what the descriptor allows, or keeps the
+// operation in flight, and asks again after the next event. So the rules of ends.go hold for both engines, for the tests'
+// simulator, and for whatever comes.
+//
+// Nothing is read from a client before its upstream is connected: what is read is forwarded, and what is counted was.
+//
+// # Who owns a segment
+//
+//	in the slab's free list         the slab
+//	published in the buffer ring    the kernel, which may write to it          (uring)
+//	in a flow's queue               the flow
+//	the front of a queue, sending   the kernel reads it, the flow keeps it     (uring)
+//
+// Every hand-over names the owner it expects and panics on another.
+//
+// # Bounds
+//
+// A loop maps 32 MiB for all its flows together and, in address space only, 8 KiB for every flow that maxconn allows. A flow may
+// hold MaxBuffer, and less as the shared part fills: an eighth of what is free, at least one segment. So
+//
+//	resident memory ≤ base + loops × (32 MiB + buffers in the ring) + 8 KiB × stalled flows + ~0.7 KiB × sessions
+//
+// Requests outstanding are tracked only when something needs it, at most trackMax per connection.
+//
+// # What it does not do
+//
+// It keeps no goroutine, timer or closure per connection, takes no lock on the way of a byte, and never waits for the log
+// unless told to.
+package proxy
