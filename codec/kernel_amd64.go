@@ -82,12 +82,13 @@ const (
 	// leastVector is the shortest chunk that is worth a kernel's start.
 	leastVector = 160
 	// slowLeast and slowMost limit how many bytes go line by line after a
-	// kernel met a bad line. The number doubles with each kernel run that met
-	// one within farRun bytes, so that a stream of bad lines costs no more than
-	// the line-wise scanner.
+	// kernel met a bad line. The number doubles with each kernel run that was
+	// too short to have paid, so that a stream of bad lines costs no more than
+	// line by line; a run pays from about manyLines lines or farBytes bytes on.
 	slowLeast = 64
-	slowMost  = 8192
-	farRun    = 2048
+	slowMost  = 1 << 15
+	manyLines = 32
+	farBytes  = 4096
 )
 
 // scanBlocks is scanLines with a kernel: by lines up to a place where a kernel can
@@ -125,7 +126,7 @@ func (s *Scanner) vector(b []byte, at int, p *pass) int {
 		k.ends = &p.ends[p.lines]
 	}
 	s.run(&k)
-	s.learn(k.stop-k.at >= 64, k.at-at)
+	s.learn(&k, k.at-at)
 	if k.at == at {
 		return at
 	}
@@ -161,13 +162,13 @@ func (s *Scanner) vector(b []byte, at int, p *pass) int {
 	return k.at
 }
 
-// learn sets how much goes line by line after a kernel run of n bytes.
-func (s *Scanner) learn(bad bool, n int) {
+// learn sets how much goes line by line after kernel run k, which took n bytes.
+func (s *Scanner) learn(k *blocks, n int) {
 	switch {
-	case !bad:
+	case k.stop-k.at < 64: // met no bad line
 		s.penalty = 0
 		return
-	case n >= farRun:
+	case k.lines >= manyLines || n >= farBytes:
 		s.penalty = slowLeast
 	default:
 		s.penalty = min(slowMost, max(slowLeast, 2*s.penalty))

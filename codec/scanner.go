@@ -124,47 +124,36 @@ func (s *Scanner) count(p *pass, c *Counts) {
 	s.line += p.lines
 }
 
-// feed takes chunk as far as it is valid.
-func (s *Scanner) feed(chunk []byte, p *pass) int {
+// feed takes chunk as far as it is valid. It cuts it into pieces that end no
+// later than the current line's limit: inside such a piece no line can be too
+// long, the current one by the cut, and every later one because the whole piece
+// is no longer than the limit.
+func (s *Scanner) feed(chunk []byte, p *pass) (at int) {
 	p.begin = -int(s.off)
-	var at int
-	var want Want
-	if len(chunk) < least && uint64(len(chunk)) <= s.maxLine-s.off {
-		at, want = s.partLine(chunk, 0, p)
-		// Less than a line: if one ends here, what follows is part of the next.
-		if at < len(chunk) && want == WantNone {
-			at, want = s.partLine(chunk, at, p)
-		}
-	} else {
-		at, want = s.pieces(chunk, p)
-	}
-	if want != WantNone {
-		s.badLine, s.badOff, s.badWant = s.line+p.lines, uint64(at-p.begin), want
-	}
-	s.off = uint64(at - p.begin)
-	return at
-}
-
-// pieces cuts chunk into pieces that end no later than the current line's
-// limit. Inside such a piece no line can be too long: the current one by the
-// cut, and every later one because the whole piece is no longer than the limit.
-func (s *Scanner) pieces(chunk []byte, p *pass) (at int, want Want) {
-	for at < len(chunk) && want == WantNone {
+	for at < len(chunk) {
 		stop := len(chunk)
 		if left := s.maxLine - uint64(at-p.begin); left < uint64(stop-at) {
 			stop = at + int(left)
 		}
+		var want Want
 		switch from := at; {
 		case at == stop:
 			want = WantShorterLine
 		case s.slow > 0:
 			at, want = s.scanLines(chunk[:min(stop, at+int(s.slow))], at, p)
 			s.slow -= uint16(at - from)
-		case kernel != portable && stop-at >= leastVector:
+		case stop-at >= leastVector && kernel != portable:
 			at, want = s.scanBlocks(chunk[:stop], at, p)
+		case stop-at < least: // too short for a line
+			at, want = s.partLine(chunk[:stop], at, p)
 		default:
 			at, want = s.scanLines(chunk[:stop], at, p)
 		}
+		if want != WantNone {
+			s.badLine, s.badOff, s.badWant = s.line+p.lines, uint64(at-p.begin), want
+			break
+		}
 	}
-	return at, want
+	s.off = uint64(at - p.begin)
+	return at
 }
