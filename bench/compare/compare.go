@@ -22,7 +22,7 @@ type Options struct {
 	Runs       int           // rounds per workload
 	Time       time.Duration // measured window of a run
 	Warmup     time.Duration
-	Retries    int    // how often a disturbed run is repeated
+	Retries    int    // how many disturbed runs are repeated, over the whole comparison, each once
 	Baseline   string // target that ratios are to; "" = haproxy when it is there, else the first
 	Spin       bool   // the generator never sleeps
 	TargetCore int
@@ -118,7 +118,7 @@ func (c *comparison) workload(ctx context.Context, w Workload) error {
 	}
 	entry := report.Workload{
 		Name: w.Name, About: w.About, Idle: w.Idle, Churn: w.Churn, Open: w.Open, Conns: w.Conns, Loop: w.Loop,
-		Load: strings.Join(c.loadFlags(w), " "),
+		Load: strings.Join(w.loadFlags(c.times()), " "),
 	}
 	c.report.Workloads = append(c.report.Workloads, entry)
 	first := len(c.report.Cells)
@@ -153,17 +153,18 @@ func (c *comparison) workload(ctx context.Context, w Workload) error {
 	return nil
 }
 
-// patiently repeats a disturbed run; the last one counts in any case.
+// patiently repeats a disturbed run once; the second counts in any case.
 func (c *comparison) patiently(ctx context.Context, w Workload, t target.Target) (run report.Run, err error) {
-	for try := 0; ; try++ {
+	for again := false; ; again = true {
 		if run, err = c.once(ctx, w, t); err != nil {
 			return run, err
 		}
 		c.logf("%-13s %-16s %10.0f/s %8.0f ns/msg  generator busy %.0f%%  %s", w.Name, t.Name, run.Result.PerSec,
 			run.Result.Usage.CPUPerMsg, 100*run.Result.Generator.Busy, run.Disturbed)
-		if run.Disturbed == "" || try >= c.Retries {
+		if run.Disturbed == "" || again || c.Retries == 0 {
 			return run, nil
 		}
+		c.Retries--
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +24,11 @@ const (
 
 // once makes one run: a fresh target, a fresh generator.
 func (c *comparison) once(ctx context.Context, w Workload, t target.Target) (run report.Run, err error) {
-	env, err := c.environment(w)
+	dir, err := os.MkdirTemp(c.dir, "run-")
+	if err != nil {
+		return run, err
+	}
+	env, err := NewEnv(dir, w, c.TargetCore)
 	if err != nil {
 		return run, err
 	}
@@ -35,13 +38,9 @@ func (c *comparison) once(ctx context.Context, w Workload, t target.Target) (run
 	}
 	defer p.Stop()
 	c.remember(t.Name, p.Args)
-	args := append([]string{c.Programs.Foobench, "load"}, c.loadFlags(w)...)
-	args = append(args, "--cores", strconv.Itoa(c.LoadCore), "--pid", strconv.Itoa(p.PID),
-		"--target-core", strconv.Itoa(c.TargetCore), "--json", "-")
-	if !t.Direct {
-		args = append(args, "--respond", env.Forward)
-	}
-	args = append(args, env.Listen)
+	args := w.LoadArgs(c.Programs.Foobench, env, c.times(), t.Direct)
+	args = append(args[:len(args)-1], "--cores", strconv.Itoa(c.LoadCore), "--pid", strconv.Itoa(p.PID),
+		"--target-core", strconv.Itoa(c.TargetCore), env.Listen)
 	if run.Result, err = c.generate(ctx, args); err != nil {
 		if ended, why := p.Ended(); ended {
 			return run, fmt.Errorf("the target ended (%s); %w", why, err)
@@ -84,37 +83,9 @@ func (c *comparison) generate(ctx context.Context, args []string) (r load.Result
 // exitInvalid is foobench load's exit code for a run that the generator itself limited.
 const exitInvalid = 4
 
-// environment finds a place for one run: ports or paths, and an empty directory.
-func (c *comparison) environment(w Workload) (target.Env, error) {
-	dir, err := os.MkdirTemp(c.dir, "run-")
-	if err != nil {
-		return target.Env{}, err
-	}
-	e := target.Env{Dir: dir, Core: c.TargetCore, MaxConns: max(w.Conns, 1000)}
-	if w.Unix {
-		e.Listen, e.Forward = "unix:"+filepath.Join(dir, "in"), "unix:"+filepath.Join(dir, "out")
-		return e, nil
-	}
-	for _, address := range []*string{&e.Listen, &e.Forward} {
-		port, err := target.FreePort()
-		if err != nil {
-			return e, err
-		}
-		*address = fmt.Sprintf("127.0.0.1:%d", port)
-	}
-	return e, nil
-}
-
-// loadFlags is what a workload asks of foobench load.
-func (c *comparison) loadFlags(w Workload) []string {
-	flags := append([]string{"-d", c.Time.String(), "--warmup", c.Warmup.String()}, w.Flags...)
-	if w.Open {
-		flags = append(flags, "-R", strconv.FormatFloat(c.rate, 'f', -1, 64))
-	}
-	if c.Spin {
-		flags = append(flags, "--spin")
-	}
-	return flags
+// times is what the options say about the length of a run.
+func (c *comparison) times() LoadTimes {
+	return LoadTimes{Window: c.Time, Warmup: c.Warmup, Rate: c.rate, Spin: c.Spin}
 }
 
 // remember notes how a target was started, once.

@@ -2,8 +2,12 @@ package compare
 
 import (
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
+
+	"fooproxy/bench/target"
 )
 
 // Workload is one kind of traffic.
@@ -16,7 +20,6 @@ type Workload struct {
 	Idle        bool
 	Churn       bool
 	Open        bool // its rate is half of what the base line reaches in closed loop with the same connections
-	WarmupFull  bool // the warm-up is not cut short with the window
 }
 
 func closedLoop(name, loop string, conns, depth int, sizes string) Workload {
@@ -86,4 +89,51 @@ func SelectWorkloads(names string) ([]Workload, error) {
 		}
 	}
 	return picked, nil
+}
+
+// LoadTimes is what a run's length and pace are.
+type LoadTimes struct {
+	Window, Warmup time.Duration
+	Rate           float64 // of workloads in open loop
+	Spin           bool
+}
+
+// loadFlags is what a workload asks of foobench load.
+func (w *Workload) loadFlags(t LoadTimes) []string {
+	flags := append([]string{"-d", t.Window.String(), "--warmup", t.Warmup.String()}, w.Flags...)
+	if w.Open {
+		flags = append(flags, "-R", strconv.FormatFloat(t.Rate, 'f', -1, 64))
+	}
+	if t.Spin {
+		flags = append(flags, "--spin")
+	}
+	return flags
+}
+
+// LoadArgs is the command of the generator for a workload, its result as JSON on stdout; the last argument is the target.
+// A direct target needs no upstream.
+func (w *Workload) LoadArgs(foobench string, env target.Env, t LoadTimes, direct bool) []string {
+	args := append([]string{foobench, "load"}, w.loadFlags(t)...)
+	args = append(args, "--json", "-")
+	if !direct {
+		args = append(args, "--respond", env.Forward)
+	}
+	return append(args, env.Listen)
+}
+
+// NewEnv finds a place for a target under a workload: ports, or paths of sockets in dir, which is empty.
+func NewEnv(dir string, w Workload, core int) (target.Env, error) {
+	e := target.Env{Dir: dir, Core: core, MaxConns: max(w.Conns, 1000)}
+	if w.Unix {
+		e.Listen, e.Forward = "unix:"+filepath.Join(dir, "in"), "unix:"+filepath.Join(dir, "out")
+		return e, nil
+	}
+	for _, address := range []*string{&e.Listen, &e.Forward} {
+		port, err := target.FreePort()
+		if err != nil {
+			return e, err
+		}
+		*address = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	return e, nil
 }

@@ -133,6 +133,16 @@ func (p *Process) Wait(ctx context.Context) (code int, err error) {
 	}
 }
 
+// Outlasts waits until ctx ends and returns nil when the child still runs then.
+func (p *Process) Outlasts(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return fmt.Errorf("%s ended early (%v): %s", p.Args[0], p.err, p.output.String())
+	case <-ctx.Done():
+		return nil
+	}
+}
+
 // Ended tells whether the child has ended by itself, and what it said.
 func (p *Process) Ended() (bool, string) {
 	select {

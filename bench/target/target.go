@@ -60,8 +60,8 @@ func All(p Programs) []Target {
 		}
 	}
 	return []Target{
-		p.fooproxy("uring"),
-		p.fooproxy("epoll"),
+		p.Engine("uring"),
+		p.Engine("epoll"),
 		haproxy(),
 		nginx(),
 		{
@@ -76,7 +76,8 @@ func All(p Programs) []Target {
 	}
 }
 
-func (p Programs) fooproxy(engine string) Target {
+// Engine is fooproxy with one of its engines.
+func (p Programs) Engine(engine string) Target {
 	return Target{
 		Name: "fooproxy-" + engine, About: "fooproxy, " + engine + " engine, every message checked", Engine: true,
 		Find: own(p.Fooproxy, "fooproxy"),
@@ -118,7 +119,7 @@ func Select(all []Target, names string) ([]Target, error) {
 		}
 		t.Name = name
 		if more {
-			t = t.with(name, strings.Split(flags, "+"))
+			t = t.With(name, strings.Split(flags, "+"))
 		}
 		picked = append(picked, t)
 	}
@@ -136,8 +137,8 @@ func byName(all []Target, name string) (Target, error) {
 	return Target{}, fmt.Errorf("no target %q; there are %s", name, strings.Join(known, ", "))
 }
 
-// with is a target of another name with more flags.
-func (t Target) with(name string, flags []string) Target {
+// With is a target of another name with more flags.
+func (t Target) With(name string, flags []string) Target {
 	command := t.Command
 	t.Name = name
 	t.Command = func(e Env) ([]string, error) {

@@ -34,19 +34,19 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.Runs, "runs", 0, "runs of each target under each workload (default 5, with --full 9)")
 	fs.DurationVar(&o.Time, "time", 0, "measured window of a run (default 350ms, with --full 2s)")
 	fs.DurationVar(&o.Warmup, "warmup", 0, "load before the window (default 100ms, with --full 500ms)")
-	fs.IntVar(&o.Retries, "retries", 1, "how often a run that other programs disturbed is repeated")
+	fs.IntVar(&o.Retries, "retries", 40, "how many runs that other programs disturbed are repeated, at most")
 	fs.StringVar(&o.Baseline, "baseline", "", "target that ratios are to (default haproxy, or the first that can run)")
 	fs.BoolVar(&o.Spin, "spin", false, "the generator never sleeps: targets pay for no wake-up of it")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
 	defaults(&o, *full)
-	if err := setCores(&o, *cores); err != nil {
-		return usageError("--cores: %w", err)
-	}
 	programs, err := target.OwnPrograms()
 	if err != nil {
 		return err
+	}
+	if o.TargetCore, o.LoadCore, err = twoCores(*cores); err != nil {
+		return usageError("--cores: %w", err)
 	}
 	o.Programs = programs
 	if *listThings {
@@ -98,20 +98,19 @@ func defaults(o *compare.Options, full bool) {
 	}
 }
 
-// setCores reads "0,1", or takes the first two CPUs that this process may use.
-func setCores(o *compare.Options, text string) error {
+// twoCores reads "0,1", or takes the first two CPUs that this process may use.
+func twoCores(text string) (target, load int, err error) {
 	list, err := numbers(text)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	if text == "" {
 		list = sys.Cores()
 	}
 	if len(list) < 2 {
-		return errors.New("the target and the generator need a CPU each")
+		return 0, 0, errors.New("the target and the generator need a CPU each")
 	}
-	o.TargetCore, o.LoadCore = list[0], list[1]
-	return nil
+	return list[0], list[1], nil
 }
 
 func list(w io.Writer, targets []target.Target) {

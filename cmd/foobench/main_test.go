@@ -218,9 +218,18 @@ func TestCompare(t *testing.T) {
 	dir := t.TempDir()
 	began := time.Now()
 	code, stdout, stderr := run(t, "compare", "--targets", "relay-poll,direct,relay-go", "--workloads", "pingpong16,churn,openloop,unix,idle",
-		"--runs", "2", "--time", "20ms", "--warmup", "5ms", "--retries", "0", "--out", dir)
+		"--runs", "2", "--time", "20ms", "--warmup", "5ms", "--retries", "0", "--out", dir, "-v")
 	if code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	var order []string
+	for line := range strings.Lines(stderr) {
+		if f := strings.Fields(line); f[0] == "pingpong16" {
+			order = append(order, f[1])
+		}
+	}
+	if got := strings.Join(order, " "); got != "relay-poll direct relay-go relay-go direct relay-poll" {
+		t.Errorf("the runs are not interleaved: %s", got)
 	}
 	r, err := report.Load(filepath.Join(dir, "report.json"))
 	if err != nil {
@@ -261,6 +270,29 @@ func TestListNamesAll(t *testing.T) {
 	for _, want := range []string{"fooproxy-uring", "fooproxy-epoll", "haproxy", "nginx", "direct", "relay-go", "relay-poll", "bulk1m"} {
 		if code != exitOK || !strings.Contains(stdout, want) {
 			t.Errorf("%q is missing in\n%s", want, stdout)
+		}
+	}
+}
+
+// The profile of the real proxy, by its own end point: the parts, the picture and the raw profile.
+func TestProfile(t *testing.T) {
+	fooproxy := filepath.Join(filepath.Dir(foobench), "fooproxy")
+	if out, err := exec.Command("go", "build", "-o", fooproxy, "../fooproxy").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	dir := t.TempDir()
+	code, stdout, stderr := run(t, "profile", "--engine", "epoll", "--workload", "pipelined", "--time", "1s", "--out", dir)
+	if code != exitOK {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	for _, want := range []string{"kernel entry", "scanning", "statistics", "logging", "loop", "Go runtime", "all of them right"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("%q is missing in\n%s", want, stdout)
+		}
+	}
+	for _, name := range []string{"cpu.pb.gz", "flame.svg"} {
+		if info, err := os.Stat(filepath.Join(dir, "fooproxy-epoll-pipelined", name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
