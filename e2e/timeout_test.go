@@ -83,7 +83,7 @@ func trickle(c *peer, gone <-chan struct{}) {
 func TestLineTimeoutSparesTheWaiting(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := listenUpstream(t, "unix:"+unixPath(t, "s")) // its buffers are small
-		p := start(t, engine, u.addr, "--timeout-line=300ms")
+		p := start(t, engine, u.addr, "--timeout-line=1s")
 		c, s := p.pair(u)
 		between, sb := p.pair(u)
 		ok(t, between.send([]byte("REQ 1\n")))
