@@ -32,7 +32,7 @@ func closedLoop(name, loop string, conns, depth int, sizes string) Workload {
 
 // idleConns is how many idle connections are held. A proxy needs two descriptors for each, and a Go relay, which splices,
 // four more for its pipes.
-const idleConns = 2500
+const idleConns = 2000
 
 // Workloads lists all, in the order of the tables.
 func Workloads() []Workload {

@@ -13,15 +13,7 @@ import (
 // listening looks the address up in the kernel's tables of sockets.
 func listening(address string) bool {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		table, err := os.ReadFile("/proc/net/unix")
-		// Flag 0x10000 is __SO_ACCEPTCON.
-		for line := range bytes.Lines(table) {
-			f := bytes.Fields(line)
-			if err == nil && len(f) >= 8 && string(f[7]) == path && string(f[3]) == "00010000" {
-				return true
-			}
-		}
-		return false
+		return listeningUnix(path)
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -43,6 +35,26 @@ func listening(address string) bool {
 			if len(f) >= 4 && bytes.HasSuffix(f[1], suffix) && string(f[3]) == "0A" {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// listeningUnix looks for a listening socket of that path. HAProxy binds to a temporary name that begins with the path and
+// renames the file; the kernel's table keeps the name that was bound.
+func listeningUnix(path string) bool {
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	table, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return false
+	}
+	// Flag 0x10000 is __SO_ACCEPTCON.
+	for line := range bytes.Lines(table) {
+		f := bytes.Fields(line)
+		if len(f) >= 8 && string(f[3]) == "00010000" && bytes.HasPrefix(f[7], []byte(path)) {
+			return true
 		}
 	}
 	return false
