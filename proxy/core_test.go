@@ -33,6 +33,16 @@ func newTestSlab(t testing.TB, count int) *slab {
 	return b
 }
 
+// part makes a fresh slab of count segments in the memory of another one.
+func part(whole *slab, count int) *slab {
+	b := &slab{mem: whole.mem[:count*segSize], segs: make([]seg, count), head: noSeg}
+	for id := count - 1; id >= 0; id-- {
+		b.segs[id].owner = ownFlow
+		b.put(int32(id), ownFlow)
+	}
+	return b
+}
+
 // checkSlab walks the free list: it must hold exactly the segments that nobody owns.
 func checkSlab(t failer, b *slab) {
 	t.Helper()
@@ -108,8 +118,12 @@ func newTestCore(t testing.TB, cfg Config, segs, reserved int) *core {
 	if cfg.OnViolation == "" {
 		cfg.OnViolation = Close
 	}
+	return newBareCore(&cfg, newTestSlab(t, segs), reserved)
+}
+
+func newBareCore(cfg *Config, memory *slab, reserved int) *core {
 	c := &core{
-		cfg: &cfg, loops: 1, slab: newTestSlab(t, segs), reserved: reserved, table: newTable(), now: testStart,
+		cfg: cfg, loops: 1, slab: memory, reserved: reserved, table: newTable(), now: testStart,
 		out: stats.NewSet(1).Core(0), conns: new(atomic.Int64), domain: [2]int{unix.AF_INET, unix.AF_INET},
 	}
 	c.wheel.init(c.now)

@@ -1,0 +1,180 @@
+package proxy
+
+import (
+	"syscall"
+
+	"fooproxy/codec"
+)
+
+// simSocket is one of the proxy's two sockets of a connection, as the kernel keeps it, with the peer behind it.
+//
+//	peer: stream ──sent──▶ [read:sent) in the socket ──▶ proxy
+//	peer: [heard:taken) on its way, [:heard) received ◀── proxy
+type simSocket struct {
+	stream simStream // what the peer has to say
+	sent   int       // bytes of it that have arrived
+	read   int       // bytes of it that the proxy has read
+	fin    bool      // its end has arrived
+	rst    bool
+	err    bool // the reset was not reported yet; the kernel does that once
+
+	taken int // bytes that the proxy has sent
+	heard int // bytes that the peer has received
+	space int // bytes that may be between the two
+	short bool
+	shut  bool // the proxy has sent FIN
+
+	closed  bool // by the proxy
+	aborted bool // with RST
+
+	edge bool // epoll: an event is to be reported
+
+	ending   peerEnd
+	ended    bool // the peer has sent its end
+	deaf     bool // the peer has closed: what comes to it is answered with RST
+	stalled  bool // the peer does not read
+	answers  bool // the peer answers requests
+	answered int  // lines of the other stream that it has looked at
+}
+
+// peerEnd is how a peer ends its connection.
+type peerEnd int
+
+const (
+	endsFIN     peerEnd = iota // after all it had to say, and goes on reading
+	endsClosed                 // the same, and does not read on
+	endsReset                  // at any time
+	endsNotYet                 // not before the simulation is brought to its end
+	peerEndings = 4
+)
+
+// recv is recv(2) on a non-blocking socket, except for the bytes.
+func (k *simSocket) recv(limit int) (int, syscall.Errno) {
+	switch n := min(k.sent-k.read, limit); {
+	case n > 0:
+		k.read += n
+		return n, 0
+	case k.err:
+		k.err = false
+		return 0, syscall.ECONNRESET
+	case k.rst, k.fin:
+		return 0, 0
+	}
+	return 0, syscall.EAGAIN
+}
+
+// send is send(2) on a non-blocking socket, except for the bytes. The kernel may take less than it has space for.
+func (k *simSocket) send(c chooser, n int) (int, syscall.Errno) {
+	if k.shut || k.closed {
+		panic("send after the end")
+	}
+	switch {
+	case k.err:
+		k.err = false
+		return 0, syscall.ECONNRESET
+	case k.rst:
+		return 0, syscall.EPIPE
+	}
+	room := k.space - (k.taken - k.heard)
+	if room == 0 {
+		k.short = true
+		return 0, syscall.EAGAIN
+	}
+	if n > 1 && oneIn(c, 8) {
+		n = size(c, n-1)
+	}
+	if n > room {
+		n = room
+	}
+	k.taken += n
+	return n, 0
+}
+
+func (k *simSocket) undelivered() int {
+	if k.rst {
+		return 0
+	}
+	return k.taken - k.heard
+}
+
+// reset is the arrival of an RST.
+func (k *simSocket) reset() {
+	k.rst, k.err, k.ended = true, true, true
+	k.edge = true
+}
+
+// act has the peer behind side d's socket do something, if it can: speak, end, or listen. eager peers do all they have to.
+func (cn *simConn) act(c chooser, d side, eager bool) bool {
+	k := &cn.sock[d]
+	if k.rst || k.closed || d == server && !cn.up {
+		return false
+	}
+	moved := cn.listen(c, d, eager)
+	if k.answers {
+		cn.answer(c, d, eager)
+	}
+	switch {
+	case k.ended:
+	case k.sent < len(k.stream.data):
+		n := len(k.stream.data) - k.sent
+		if !eager {
+			n = size(c, n)
+		}
+		k.sent += n
+		moved, k.edge = true, true
+	case k.ending != endsReset && cn.hasSaidAll(d) && (eager || k.ending != endsNotYet):
+		k.ended, k.fin = true, true
+		k.deaf = k.ending == endsClosed
+		moved, k.edge = true, true
+	}
+	if k.ending == endsReset && !k.ended && (eager || oneIn(c, 8)) || k.deaf && k.taken > k.heard && (eager || oneIn(c, 3)) {
+		k.reset()
+		moved = true
+	}
+	return moved
+}
+
+// listen has the peer receive some of what is on its way.
+func (cn *simConn) listen(c chooser, d side, eager bool) bool {
+	k := &cn.sock[d]
+	n := k.taken - k.heard
+	if n == 0 || k.deaf || k.stalled && !eager {
+		return false
+	}
+	if !eager {
+		n = size(c, n)
+	}
+	k.heard += n
+	if k.short {
+		k.short, k.edge = false, true // the kernel announces space to whom it had none for
+	}
+	return true
+}
+
+// answer has the server answer complete requests that it has heard.
+func (cn *simConn) answer(c chooser, d side, eager bool) {
+	k, requests := &cn.sock[d], cn.sock[d^1].stream.lines
+	for ; k.answered < len(requests) && requests[k.answered].end <= k.heard && !k.ended; k.answered++ {
+		if !eager && oneIn(c, 2) {
+			return
+		}
+		switch l := requests[k.answered]; {
+		case l.bad != noBad:
+		case l.fits:
+			k.stream.valid(codec.ACK+codec.Type(c.pick(2)), l.seq, size(c, 40))
+		default:
+			k.stream.untracked(codec.NAK)
+		}
+	}
+}
+
+// hasSaidAll says whether the peer may end in good order: a server that answers waits for the client's end and its requests.
+func (cn *simConn) hasSaidAll(d side) bool {
+	k := &cn.sock[d]
+	if !k.answers {
+		return true
+	}
+	lines := cn.sock[d^1].stream.lines
+	owed := k.answered < len(lines) && lines[k.answered].end <= k.heard
+	return k.shut && k.heard == k.taken && !owed
+}
