@@ -21,6 +21,8 @@ type engineState struct {
 	armed     [2]bool   // uring: a receive is in flight
 	cancelled [2]bool   // uring: it has been asked to end
 	starved   [2]bool   // uring: it found no buffer; armed again when there are some
+	bulk      [2]uint8  // uring: not 0 while data comes in bulk, so that the socket is polled and drained directly
+	polled    [2]bool   // uring: what is armed is a poll
 	dial      dialState // uring
 	waiting   int       // uring: 1 while the session waits for a descriptor
 	inFlight  int32     // uring: operations without their final completion

@@ -143,8 +143,12 @@ func listen(a *address, cfg *Config, reusePort bool) (fd int, err error) {
 		setTCPOptions(fd, cfg)
 	}
 	errno := bind(fd, a)
-	if errno == unix.EADDRINUSE && a.domain == unix.AF_UNIX && abandoned(a) {
-		_ = unix.Unlink(a.path)
+	for wait := bindPatience; errno == unix.EADDRINUSE && wait > 0; wait -= bindRetry {
+		if a.domain == unix.AF_UNIX && abandoned(a) {
+			_ = unix.Unlink(a.path)
+		} else {
+			time.Sleep(bindRetry)
+		}
 		errno = bind(fd, a)
 	}
 	if errno != 0 {
@@ -157,6 +161,12 @@ func listen(a *address, cfg *Config, reusePort bool) (fd int, err error) {
 	}
 	return fd, nil
 }
+
+// A killed process that ran on io_uring keeps its listener for as long as the kernel takes to clear its ring away.
+const (
+	bindPatience = 500 * time.Millisecond
+	bindRetry    = 20 * time.Millisecond
+)
 
 func bind(fd int, a *address) syscall.Errno {
 	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.length))
@@ -246,13 +256,15 @@ func accept(fd int, raw *unix.RawSockaddrAny) (int32, syscall.Errno) {
 	return int32(n), errno
 }
 
+// recv and send never block, whatever the socket's mode.
 func recv(fd int32, buf []byte) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 
 func send(fd int32, buf []byte) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), unix.MSG_NOSIGNAL, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)),
+		unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 
@@ -265,19 +277,29 @@ func shutdownWrite(fd int32) {
 	_, _, _ = unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
 }
 
-// undelivered is how many bytes the kernel has taken for fd and the peer has not acknowledged; 0 for a unix socket, where a
-// send puts bytes straight into the peer's queue.
+// undelivered is how many bytes the kernel has taken for fd and the peer has not acknowledged. It is 0 where nothing will be any
+// more: at a unix socket, where a send puts bytes straight into the peer's queue, and at a connection that is closed.
 func undelivered(fd int32, domain int) int {
 	if domain == unix.AF_UNIX {
 		return 0
 	}
 	var n int32
 	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&n)))
-	if errno != 0 {
+	if errno != 0 || n == 0 {
+		return 0
+	}
+	var state uint8 // the first byte of struct tcp_info
+	length := uint32(1)
+	_, _, errno = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&state)), uintptr(unsafe.Pointer(&length)), 0)
+	if errno != 0 || state == tcpClose {
 		return 0
 	}
 	return int(n)
 }
+
+// tcpClose is TCP_CLOSE of the kernel's tcp_states.h.
+const tcpClose = 7
 
 // closeSocket closes fd; with reset the peer gets RST instead of FIN.
 func closeSocket(fd int32, reset bool) {

@@ -20,17 +20,17 @@ const (
 	opCancel  = 5
 	opAccept  = 6
 	opUnblock = 7 // the worker's wake-up
+	opPoll    = 8
 )
 
 const (
 	uringEntries   = 256
-	uringVector    = 64       // segments that one send gathers
-	uringBuffers   = 64       // segments given to the kernel for receiving: what one turn can use up, half of an L2 cache
-	uringGroup     = 1        // of the buffer ring
-	bulkTurn       = 64 << 10 // bytes received in a turn from which on sends are handed over at once
-	buffersPerRecv = 32       // segments that one receive of bulk data may take
-	buffersScarce  = 8        // segments given when memory is scarce
-	sqesPerServe   = 4        // the most entries that serving a session once prepares
+	uringVector    = 64 // segments that one send gathers
+	uringBuffers   = 64 // segments given to the kernel for receiving: what one turn can use up, half of an L2 cache
+	uringGroup     = 1  // of the buffer ring
+	buffersPerRecv = 32 // segments that one receive of bulk data may take
+	buffersScarce  = 8  // segments given when memory is scarce
+	sqesPerServe   = 4  // the most entries that serving a session once prepares
 	deadPeerCheck  = int64(100 * time.Millisecond)
 	scarceFor      = int64(time.Second)
 )
@@ -50,6 +50,7 @@ type uringEngine struct {
 	upstream *ring.Sockaddr
 	target   *address
 	setup    uringSetup
+	scratch  []byte // of drain; nil = no draining
 	peer     unix.RawSockaddrAny
 
 	ready    []ref // sessions that completions have touched
@@ -63,7 +64,6 @@ type uringEngine struct {
 	stopping  bool // the accept has been asked to end
 	killed    bool // every session has been ended on order
 	turns     uint32
-	fresh     int   // bytes received in this turn
 	scarce    int64 // descriptors have run out lately: accept one at a time until then
 	waiting   int   // sessions without a descriptor for their upstream
 }
@@ -112,6 +112,9 @@ func (e *uringEngine) open() (err error) {
 		return err
 	}
 	e.upstream = ring.NewSockaddrRaw(e.arena, e.target.bytes())
+	if e.ring.Flags()&ring.SetupDeferTaskrun != 0 {
+		e.scratch = make([]byte, max(e.cfg.MaxBuffer, segSize))
+	}
 	e.readClock()
 	e.wheel.init(e.now)
 	e.refill()
@@ -147,16 +150,9 @@ func (e *uringEngine) turn() (bool, error) {
 		return false, fmt.Errorf("io_uring_enter: %w", errno)
 	}
 	e.readClock()
-	e.fresh = 0
 	e.handleReady()
 	e.fireTimers() // after the completions: what has just moved is not idle
 	e.serveReady()
-	if e.fresh >= bulkTurn {
-		// Send while the data is in the cache, and have the same buffers, still warm, back for the next receives.
-		e.ring.Submit()
-		e.handleReady()
-		e.serveReady()
-	}
 	e.refill()
 	e.feedStarved()
 	done := e.obey()
@@ -240,6 +236,8 @@ func (e *uringEngine) handle(c *ring.CQE) {
 		e.onRecv(r, c)
 	case opSend, opSend + 1:
 		e.onSend(r, c)
+	case opPoll, opPoll + 1:
+		e.onPoll(r)
 	case opConnect:
 		e.onConnect(r, c)
 	case opCancel:

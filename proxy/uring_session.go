@@ -69,7 +69,6 @@ func (e *uringEngine) onConnect(r ref, c *ring.CQE) {
 // onRecv takes over the segments of a receive completion, has them checked and queues what is valid.
 func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	s, d := e.table.find(r), side(r.op()-opRecv)
-	e.fresh += int(max(c.Res, 0))
 	for pieces := e.bufs.Segments(c); pieces.Next(); {
 		g := e.slab.move(int32(pieces.ID), ownKernel, ownFlow)
 		g.off, g.end = 0, uint16(e.received(s, d, pieces.Data))
@@ -81,6 +80,9 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	}
 	e.touch(s)
 	if c.Res > 0 {
+		if c.Res >= bulkRecv && e.scratch != nil {
+			s.eng.bulk[d] = bulkPatience
+		}
 		return
 	}
 	switch errno := c.Errno(); errno {
@@ -142,6 +144,8 @@ func (e *uringEngine) serve(s *session) {
 	if s.eng.dial == dialWanted {
 		e.dial(s)
 	}
+	e.drain(s, client)
+	e.drain(s, server)
 	for again := true; again; {
 		again = e.relay(s, client)
 		again = e.relay(s, server) || again
@@ -222,20 +226,23 @@ func (e *uringEngine) arm(s *session, d side) {
 	if s.flow[d].sending && eng.sentTurn[d] != e.turns {
 		e.queued(s, d, e.readLimit())
 	}
-	if s.want(d)&actRecv == 0 {
+	bulk := eng.bulk[d] > 0
+	if s.want(d)&actRecv == 0 || eng.armed[d] && bulk && !eng.polled[d] {
 		e.disarm(s, d)
 		return
 	}
-	if eng.armed[d] || eng.starved[d] {
+	if eng.armed[d] || eng.starved[d] || bulk && s.flow[d].queue.bytes > 0 { // drain goes on when the queue is sent
 		return
 	}
-	r := uint64(newRef(opRecv+uint8(d), s.gen, s.slot))
-	if e.setup.recvMultishot {
-		e.ring.PrepRecvMultishot(int(s.fd[d]), uringGroup, e.setup.recvBundle, r)
-	} else {
-		e.ring.PrepRecv(int(s.fd[d]), uringGroup, e.setup.recvBundle, r)
+	switch fd := int(s.fd[d]); {
+	case bulk:
+		e.ring.PrepPollAdd(fd, unix.POLLIN, uint64(newRef(opPoll+uint8(d), s.gen, s.slot)))
+	case e.setup.recvMultishot:
+		e.ring.PrepRecvMultishot(fd, uringGroup, e.setup.recvBundle, uint64(newRef(opRecv+uint8(d), s.gen, s.slot)))
+	default:
+		e.ring.PrepRecv(fd, uringGroup, e.setup.recvBundle, uint64(newRef(opRecv+uint8(d), s.gen, s.slot)))
 	}
-	eng.armed[d] = true
+	eng.armed[d], eng.polled[d] = true, bulk
 	eng.inFlight++
 }
 
@@ -243,7 +250,11 @@ func (e *uringEngine) arm(s *session, d side) {
 func (e *uringEngine) disarm(s *session, d side) {
 	if s.eng.armed[d] && !s.eng.cancelled[d] {
 		s.eng.cancelled[d] = true
-		e.cancel(s, opRecv+uint8(d))
+		op := uint8(opRecv)
+		if s.eng.polled[d] {
+			op = opPoll
+		}
+		e.cancel(s, op+uint8(d))
 	}
 }
 
