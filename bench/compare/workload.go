@@ -46,6 +46,10 @@ func Workloads() []Workload {
 		About: fmt.Sprintf("%d connections that have had one answer and are still", idleConns),
 		Flags: []string{"-c", strconv.Itoa(idleConns), "-P", "1", "-s", "16", "--idle"},
 	}
+	crowd := closedLoop("crowd", "crowd", 16, 1, "16")
+	crowd.Conns += idleConns
+	crowd.About += fmt.Sprintf(", among %d connections that are still", idleConns)
+	crowd.Flags = append(crowd.Flags, "--still", strconv.Itoa(idleConns))
 	open := Workload{
 		Name: "openloop", Loop: "openloop", Conns: 64, Open: true,
 		About: "64 connections, Poisson arrivals at half of the base line's highest rate, requests of 64 bytes; times from the intended send",
@@ -61,7 +65,7 @@ func Workloads() []Workload {
 		closedLoop("mix1k", "mix1k", 64, 8, "128:0.4,1024:0.5,4096:0.1"),
 		closedLoop("bulk16k", "bulk16k", 8, 16, "16384"),
 		closedLoop("bulk1m", "bulk1m", 8, 2, "1048576"),
-		churn, idle, open, unix,
+		churn, idle, crowd, open, unix,
 	}
 }
 

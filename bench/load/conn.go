@@ -41,6 +41,7 @@ type conn struct {
 	queued, sent, done, oldest uint64
 	first                      uint64 // done when this connection was made
 	window                     []request
+	pause                      int64 // when the second half of a split request may leave
 	began                      int64 // when it entered its state connecting or ending
 
 	in inbound

@@ -26,7 +26,7 @@ func (l *loop) connect(c *conn) error {
 		sys.BindSource(fd, byte(1+l.churned%sources))
 	}
 	c.fd, c.gen, c.state, c.began = fd, c.gen+1, connecting, l.now
-	c.blocked, c.hangUp, c.rest, c.first, c.in.filled, c.in.inData = false, false, 0, c.done, 0, false
+	c.blocked, c.hangUp, c.rest, c.first, c.pause, c.in.filled, c.in.inData = false, false, 0, c.done, 0, 0, false
 	errno = l.target.Connect(fd)
 	if errno != 0 && errno != unix.EINPROGRESS {
 		if errno == unix.EAGAIN { // a unix socket whose accept queue is full: again at the next sweep
@@ -99,7 +99,7 @@ func (l *loop) finish(c *conn) {
 
 // feed keeps the depth of a connection filled in closed loop.
 func (l *loop) feed(c *conn) {
-	if l.opt.Rate > 0 || l.opt.Idle && c.queued > 0 {
+	if int(c.slot) >= l.active || l.opt.Rate > 0 || l.opt.Idle && c.queued > 0 {
 		return
 	}
 	want := uint64(l.opt.Depth)

@@ -31,9 +31,11 @@ type loop struct {
 	poll   sys.Poller
 	events []unix.EpollEvent
 	conns  []conn
+	active int  // the first of conns, which are used; the others are still
 	shift  uint // bits of a Seq that hold the slot
 	rng    rand.PCG
 	dirty  []int32 // connections with something to send
+	paused []int32 // connections with half a request to send, in the order of conn.pause
 
 	listen     int32 // the responder's listener, -1 without
 	respondTCP bool
@@ -74,19 +76,17 @@ type live struct {
 func histogram() *hdrhistogram.Histogram { return hdrhistogram.New(1000, int64(time.Minute), 3) }
 
 func newLoop(opt *Options, index int, target *sys.Addr) (*loop, error) {
-	share := opt.Conns / opt.Threads
-	if index < opt.Conns%opt.Threads {
-		share++
-	}
+	active := shareOf(opt.Conns, opt.Threads, index)
+	all := active + shareOf(opt.Still, opt.Threads, index)
 	l := &loop{
 		opt: opt, index: index, target: target, listen: -1,
-		events: make([]unix.EpollEvent, 512), conns: make([]conn, share),
+		events: make([]unix.EpollEvent, 512), conns: make([]conn, all), active: active,
 		in: make([]byte, scratchSize), scratch: make([]byte, 0, scratchSize), outAnswers: make([]byte, 0, scratchSize+headMax),
 		iov: make([]unix.Iovec, 0, iovMax), ends: make([]int32, 0, scratchSize/6),
 		pattern: newPattern(opt.Mix.Max()), verify: opt.Verify,
 		service: histogram(), response: histogram(), lag: histogram(),
 	}
-	for 1<<l.shift < share {
+	for 1<<l.shift < all {
 		l.shift++
 	}
 	l.rng.Seed(opt.Seed, uint64(index))
@@ -98,11 +98,21 @@ func newLoop(opt *Options, index int, target *sys.Addr) (*loop, error) {
 		}
 		l.conns[i].window = make([]request, window)
 	}
+	l.paused = make([]int32, 0, active)
 	var err error
 	if l.poll, err = sys.NewPoller(); err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	return l, nil
+}
+
+// shareOf is one thread's part of n.
+func shareOf(n, threads, index int) int {
+	share := n / threads
+	if index < n%threads {
+		share++
+	}
+	return share
 }
 
 // openResponder starts listening as the built-in upstream.
@@ -165,6 +175,11 @@ func (l *loop) turn(wake int64) error {
 			return err
 		}
 	}
+	if len(l.paused) > 0 {
+		if err := l.resume(); err != nil {
+			return err
+		}
+	}
 	if l.now >= l.nextSweep {
 		return l.sweep()
 	}
@@ -178,6 +193,9 @@ func (l *loop) patience(wake int64) time.Duration {
 	limit := waitMax
 	if wake != 0 {
 		limit = min(limit, time.Duration(wake-l.now)-near)
+	}
+	if len(l.paused) > 0 {
+		limit = min(limit, time.Duration(l.conns[l.paused[0]].pause-l.now))
 	}
 	if l.opt.Spin {
 		return 0

@@ -18,7 +18,7 @@ func (l *loop) arrivals() error {
 		}
 		l.budget--
 		c := &l.conns[l.nextConn]
-		if l.nextConn++; int(l.nextConn) == len(l.conns) {
+		if l.nextConn++; int(l.nextConn) == l.active {
 			l.nextConn = 0
 		}
 		c.enqueue(l.opt.Mix.pick(&l.rng), due)

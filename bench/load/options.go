@@ -23,6 +23,8 @@ type Options struct {
 	Rate     float64       // requests per second in open loop; 0 = closed loop
 	Poisson  bool          // open loop: exponential gaps instead of even ones
 	Churn    int           // requests per connection, after which it is closed and made again; 0 = connections stay
+	Still    int           // connections that are made beside the others and never used
+	Split    time.Duration // every request leaves in two halves, so far apart; closed loop with a depth of 1
 	Idle     bool          // one request per connection, then hold them all still for the window
 	Timeout  time.Duration // an answer later than this fails the run; also for connecting
 	Spin     bool          // never wait in the kernel: no wake-up of the generator is charged to the target
@@ -62,7 +64,7 @@ func (o *Options) Check() error {
 	switch {
 	case o.Target == "":
 		return errors.New("the target's address is missing")
-	case o.Conns < 1 || o.Conns > connsMax:
+	case o.Conns < 1 || o.Still < 0 || o.Conns+o.Still > connsMax:
 		return fmt.Errorf("connections: want 1 to %d", connsMax)
 	case o.Depth < 1:
 		return errors.New("outstanding requests per connection: want at least 1")
@@ -78,7 +80,9 @@ func (o *Options) Check() error {
 		return errors.New("idle connections go with neither a rate, nor churn, nor a number of messages")
 	case o.Rate > 0 && o.Churn > 0:
 		return errors.New("churn goes with closed loop only")
-	case o.Timeout < 0 || o.Warmup < 0:
+	case o.Split > 0 && (o.Depth != 1 || o.Rate > 0 || o.Mix.Max() > copyMax):
+		return fmt.Errorf("splitting goes with closed loop, one request outstanding and sizes up to %d", copyMax)
+	case o.Split < 0 || o.Timeout < 0 || o.Warmup < 0:
 		return errors.New("a time is negative")
 	case len(o.Mix.sizes) == 0:
 		return errors.New("the size of the messages is missing")

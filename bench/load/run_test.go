@@ -66,6 +66,8 @@ func TestCountsExactly(t *testing.T) {
 			o.Target = freePort(t)
 			o.Respond, o.Threads, o.Conns = o.Target, 3, 7
 		}},
+		{"split", func(o *Options) { o.Split, o.Depth, o.Messages = 20*time.Microsecond, 1, 500 }},
+		{"among still ones", func(o *Options) { o.Still = 200 }},
 		{"spin", func(o *Options) { o.Spin = true }},
 		{"open loop", func(o *Options) { o.Rate, o.Depth, o.Messages = 50000, 0, 2000 }},
 		{"open loop, poisson, with a depth", func(o *Options) { o.Rate, o.Poisson, o.Messages = 50000, true, 2000 }},
@@ -225,6 +227,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		"negative churn":  func(o *Options) { o.Churn = -1 },
 		"open and churn":  func(o *Options) { o.Rate, o.Churn = 1, 1 },
 		"idle with rate":  func(o *Options) { o.Idle, o.Messages, o.Duration, o.Rate = true, 0, 1, 1 },
+		"split and deep":  func(o *Options) { o.Split = 1 },
+		"less than none":  func(o *Options) { o.Still = -1 },
 		"no sizes":        func(o *Options) { o.Mix = Mix{} },
 		"verify, no echo": func(o *Options) { o.Verify = true },
 		"threads":         func(o *Options) { o.Threads = 5 },

@@ -70,12 +70,18 @@ func newPattern(largest int) []byte {
 
 // flush sends what c may send: until nothing is queued, the depth is reached, or the socket is full.
 func (l *loop) flush(c *conn, now int64) error {
-	for !c.blocked && c.state == open {
+	for !c.blocked && c.state == open && c.pause <= now {
 		last := min(c.queued, c.done+uint64(l.opt.Depth))
 		if c.sent >= last {
 			return nil
 		}
 		offered := l.gather(c, last, now)
+		if l.opt.Split > 0 && c.rest == 0 {
+			offered /= 2
+			l.iov[0].SetLen(offered)
+			c.pause = now + int64(l.opt.Split)
+			l.paused = append(l.paused, c.slot)
+		}
 		var n int
 		var errno unix.Errno
 		if len(l.iov) == 1 {
@@ -93,6 +99,19 @@ func (l *loop) flush(c *conn, now int64) error {
 		}
 		l.account(c, n)
 	}
+	return nil
+}
+
+// resume sends the second halves that are due.
+func (l *loop) resume() error {
+	n := 0
+	for ; n < len(l.paused) && l.conns[l.paused[n]].pause <= l.now; n++ {
+		if err := l.flush(&l.conns[l.paused[n]], l.now); err != nil {
+			return err
+		}
+	}
+	// flush may have paused others meanwhile: those stand behind.
+	l.paused = l.paused[:copy(l.paused, l.paused[n:])]
 	return nil
 }
 

@@ -68,6 +68,8 @@ func parseLoad(args []string, stderr io.Writer) (*loadFlags, error) {
 	fs.DurationVar(&o.Warmup, "warmup", 0, "load before the measured window")
 	fs.IntVar(&o.Churn, "churn", 0, "requests per connection, after which it is closed and made again; 0 = connections stay")
 	fs.BoolVar(&o.Idle, "idle", false, "one request per connection, then hold all connections still")
+	fs.IntVar(&o.Still, "still", 0, "connections to make beside the others and never use")
+	fs.DurationVar(&o.Split, "split", 0, "send every request in two halves so far apart (with -P 1)")
 	fs.DurationVar(&o.Timeout, "timeout", 0, "an answer later than this fails the run (default 5s)")
 	fs.IntVar(&o.Threads, "t", 1, "generator threads")
 	fs.StringVar(&o.Respond, "respond", "", "also be the upstream: listen on this address and answer, in the same threads")
