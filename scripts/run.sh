@@ -102,7 +102,8 @@ answered() { [ "$(grep -c '^<' "$dir/transcript")" -ge "$1" ] || dead "$client";
 request() {
 	wanted=$1
 	shift
-	printf '%s\n' "$@" >&4
+	printf '%s\n' "$@" >"$dir/lines"
+	cat "$dir/lines" >&4 # with one write; printf would do one for each line in some shells
 	await answered "$wanted" || fail "answer $wanted does not come: $(cat "$dir/transcript")"
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bin is where the real binaries are.
+// bin is where the real binaries are, once built.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -29,13 +30,26 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(bin)
-		build := exec.Command("go", "build", "-o", bin+"/", "../cmd/fooproxy", "../cmd/fooserver", "../cmd/fooclient")
-		if out, err := build.CombinedOutput(); err != nil {
-			panic(fmt.Sprintf("go build: %v\n%s", err, out))
-		}
 		return m.Run()
 	}())
 }
+
+// build makes the real binaries. It reads the directory of every source: go test then knows that a result it has kept is no
+// longer valid when one changes, which the compiler's reading does not tell it.
+var build = sync.OnceFunc(func() {
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path != ".." && (d.Name()[0] == '.' || d.Name() == "bin") {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		panic(err)
+	}
+	if out, err := exec.Command("go", "build", "-o", bin+"/", "../cmd/fooproxy", "../cmd/fooserver", "../cmd/fooclient").CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("go build: %v\n%s", err, out))
+	}
+})
 
 // patience ends what hangs; nothing that works comes near it.
 const patience = 60 * time.Second
@@ -68,6 +82,7 @@ var marks int
 // start runs run.sh with the binaries of a directory. A nil tty is no terminal.
 func start(t *testing.T, dir string, tty *os.File) *script {
 	t.Helper()
+	build()
 	marks++
 	s := &script{t: t, cmd: exec.Command("./run.sh", dir), mark: fmt.Sprintf("RUN_SH_TEST=%d.%d", os.Getpid(), marks)}
 	s.cmd.Env = append(os.Environ(), s.mark, "HOME="+t.TempDir(), "TMPDIR="+t.TempDir())

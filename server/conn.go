@@ -170,9 +170,6 @@ func (l *loop) enqueue(c *conn, out []byte, ends []int32) {
 			c.window.streaming = true
 		}
 	}
-	if c.window != nil && c.q.held() >= l.opts.MaxBuffer {
-		l.release(c)
-	}
 }
 
 // push sends what may be sent, and what follows from that. It returns false when the conn is gone.

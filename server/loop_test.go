@@ -2,8 +2,11 @@ package server
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -155,6 +158,116 @@ func TestSlowReaderStopsTheReceiving(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestEachAnswerHasItsOwnDelay makes the first one due, and only that may be sent.
+func TestEachAnswerHasItsOwnDelay(t *testing.T) {
+	h := newHandLoop(t, Options{Delay: DelayMax})
+	for _, request := range []string{"REQ 1\nREQ 2\n", "REQ 3\n"} {
+		h.give([]byte(request))
+		h.turn()
+	}
+	h.delayed.queue[0].due = 0
+	h.turn()
+	got := make([]byte, 100)
+	n, _ := recv(h.peer, got)
+	if string(got[:max(n, 0)]) != "ACK 1\nACK 2\n" {
+		t.Errorf("sent: %q", got[:max(n, 0)])
+	}
+}
+
+// dial connects to the loop's own listener, which accepts nothing by itself.
+func (h *handLoop) dial(t *testing.T) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", h.server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// accepting is whether epoll reports a connection that waits at the listener.
+func (h *handLoop) accepting() bool {
+	n, _ := h.poll.call(0, true)
+	for i := range h.poll.events[:n] {
+		if key(&h.poll.events[i]) == listenKey {
+			return true
+		}
+	}
+	return false
+}
+
+func TestOutOfDescriptorsDoesNotSpin(t *testing.T) {
+	h := newHandLoop(t, Options{})
+	h.dial(t)
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	none := before
+	none.Cur = 0
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	if !h.accepting() {
+		t.Error("no connection waits: this test sees nothing")
+	}
+	h.dispatch(listenKey, unix.EPOLLIN)
+	spins := h.accepting()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if spins || h.open != 1 {
+		t.Errorf("after a failed accept the listener is reported again at once: %v; %d connections", spins, h.open)
+	}
+	await(t, "accepting again", func() bool {
+		h.expire()
+		return h.accepting()
+	})
+	h.dispatch(listenKey, unix.EPOLLIN)
+	if h.open != 2 {
+		t.Errorf("%d connections", h.open)
+	}
+}
+
+func TestStopServesWhoHasConnected(t *testing.T) {
+	h := newHandLoop(t, Options{})
+	c := h.dial(t)
+	if _, err := io.WriteString(c, "REQ 1\n"); err != nil {
+		t.Fatal(err)
+	}
+	h.obey()
+	if got, err := io.ReadAll(c); string(got) != "ACK 1\n" || err != nil {
+		t.Errorf("a connection that was not accepted yet gets %q, %v", got, err)
+	}
+}
+
+func TestAcceptedSocketsSendAtOnce(t *testing.T) {
+	h := newHandLoop(t, Options{})
+	h.dial(t)
+	h.dispatch(listenKey, unix.EPOLLIN)
+	if on, err := unix.GetsockoptInt(int(h.conns[1].fd), unix.IPPROTO_TCP, unix.TCP_NODELAY); on == 0 || err != nil {
+		t.Errorf("TCP_NODELAY is %d, %v", on, err)
+	}
+}
+
+func TestStaleEventsAreIgnored(t *testing.T) {
+	h := newHandLoop(t, Options{})
+	h.dial(t)
+	h.dispatch(listenKey, unix.EPOLLIN)
+	c := h.conns[1]
+	old := c.gen
+	h.drop(c)
+	h.dial(t)
+	h.dispatch(listenKey, unix.EPOLLIN)
+	if c.fd < 0 {
+		t.Fatal("the slot is not used again: this test sees nothing")
+	}
+	if h.at(c.slot, old) != nil || h.at(c.slot, c.gen) != c {
+		t.Error("an event of a closed connection reaches the one that has its slot now")
 	}
 }
 

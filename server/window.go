@@ -4,7 +4,7 @@ import "time"
 
 // A window collects the answers to consecutive requests of one connection until they are as many as Options.Reorder, and
 // then shuffles them. The order depends on the seed, the connection's number and the window's number only, as long as the
-// client never pauses for reorderWait within a window.
+// client never pauses for reorderWait within a window, nor fills Options.MaxBuffer with it: it is then paused itself.
 type window struct {
 	sizes  []int32 // of the answers in the queue from done to line
 	random rng

@@ -126,25 +126,30 @@ func TestSameSeedSameAnswers(t *testing.T) {
 	}
 }
 
-// TestAnswersComeAtOnce takes the answer to each line before it sends the next one: nothing may be kept back.
+// lineByLine hands on every line that is written to it.
+type lineByLine struct {
+	strings.Builder
+	lines chan string
+}
+
+func (l *lineByLine) Write(b []byte) (int, error) {
+	for line := range strings.Lines(string(b)) {
+		l.lines <- line
+	}
+	return l.Builder.Write(b)
+}
+
+// TestAnswersComeAtOnce takes the answer to each line before it sends the next one: nothing may be kept back. The end of the
+// input comes last and must wake a client that would wait for answers for ever.
 func TestAnswersComeAtOnce(t *testing.T) {
+	addr := startServer(t)
 	in, out := io.Pipe()
-	seen := make(chan string)
-	addr := startPeer(t, func(c net.Conn, r *bufio.Reader) {
-		for {
-			l, err := r.ReadString('\n')
-			if err != nil {
-				return
-			}
-			seen <- l
-			_, _ = io.WriteString(c, strings.Replace(l, "REQ", "ACK", 1))
-		}
-	})
+	stdout := lineByLine{lines: make(chan string)}
 	done := make(chan result, 1)
-	go func() { done <- runClient(t, in, addr) }()
-	for _, l := range []string{"REQ 1 a\n", "REQ 2 b\n", "REQ 3 c\n"} {
-		_, _ = io.WriteString(out, l)
-		same(t, <-seen, l)
+	go func() { done <- runClientTo(t, in, &stdout, "--timeout", "0s", addr) }()
+	for _, l := range []string{"1 a\n", "2 b\n", "3 c\n"} {
+		_, _ = io.WriteString(out, "REQ "+l)
+		same(t, <-stdout.lines, "ACK "+l)
 	}
 	_ = out.Close()
 	if got := <-done; got.code != exitAck || got.stdout != "ACK 1 a\nACK 2 b\nACK 3 c\n" {

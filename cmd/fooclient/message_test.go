@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"fooproxy/codec"
 )
@@ -78,4 +79,11 @@ func TestLedger(t *testing.T) {
 		t.Error("not done although all is answered")
 	}
 	check(0, 1, 2)
+	if l.overdue(0) {
+		t.Error("an answer is overdue although none is missing")
+	}
+	l.sending([]codec.Message{fits(codec.REQ, 3)})
+	if !l.overdue(0) || l.overdue(time.Hour) {
+		t.Error("an answer is overdue at the wrong time")
+	}
 }

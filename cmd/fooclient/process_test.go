@@ -6,16 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
-// bin is where the real binaries are.
+// bin is where the real binaries are, once built.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -25,12 +27,26 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(bin)
-		if out, err := exec.Command("go", "build", "-o", bin+"/", ".", "../fooserver").CombinedOutput(); err != nil {
-			panic(fmt.Sprintf("go build: %v\n%s", err, out))
-		}
 		return m.Run()
 	}())
 }
+
+// build makes the real binaries. It reads the directory of every source: go test then knows that a result it has kept is no
+// longer valid when one changes, which the compiler's reading does not tell it.
+var build = sync.OnceFunc(func() {
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path != "../.." && (d.Name()[0] == '.' || d.Name() == "bin") {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		panic(err)
+	}
+	if out, err := exec.Command("go", "build", "-o", bin+"/", ".", "../fooserver").CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("go build: %v\n%s", err, out))
+	}
+})
 
 // patience ends what hangs; nothing that works comes near it.
 const patience = 60 * time.Second
@@ -38,6 +54,7 @@ const patience = 60 * time.Second
 // startServer starts a fooserver for the test's life and returns its address.
 func startServer(t *testing.T, flags ...string) string {
 	t.Helper()
+	build()
 	cmd := exec.Command(filepath.Join(bin, "fooserver"), append([]string{"--listen", "127.0.0.1:0"}, flags...)...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -66,9 +83,22 @@ type result struct {
 // runClient runs fooclient to its end.
 func runClient(t *testing.T, stdin io.Reader, args ...string) result {
 	t.Helper()
+	var stdout bytes.Buffer
+	return runClientTo(t, stdin, &stdout, args...)
+}
+
+// output is what a client has printed, or is printing.
+type output interface {
+	io.Writer
+	String() string
+}
+
+func runClientTo(t *testing.T, stdin io.Reader, stdout output, args ...string) result {
+	t.Helper()
+	build()
 	cmd := exec.Command(filepath.Join(bin, "fooclient"), args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, &stderr
 	err := cmd.Start()
 	if err != nil {
 		t.Fatal(err)

@@ -22,11 +22,14 @@ type tty struct {
 	master *os.File
 	mu     sync.Mutex
 	shown  strings.Builder
+	slave  *os.File
+	after  *unix.Termios // the terminal's state after the end
 	ended  chan struct{} // closed when the screen shows no more
 }
 
 func openTTY(t *testing.T, args ...string) *tty {
 	t.Helper()
+	build()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -42,14 +45,14 @@ func openTTY(t *testing.T, args ...string) *tty {
 	if err != nil {
 		t.Fatal(err)
 	}
-	y := &tty{t: t, master: master, ended: make(chan struct{})}
+	// The slave stays open until the end: the kernel would reset the terminal's state when the client closes it.
+	y := &tty{t: t, master: master, slave: slave, ended: make(chan struct{})}
 	y.cmd = exec.Command(filepath.Join(bin, "fooclient"), args...)
 	y.cmd.Stdin, y.cmd.Stdout, y.cmd.Stderr = slave, slave, slave
 	y.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := y.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	_ = slave.Close()
 	go func() {
 		defer close(y.ended)
 		b := make([]byte, 4096)
@@ -66,6 +69,7 @@ func openTTY(t *testing.T, args ...string) *tty {
 	t.Cleanup(func() {
 		_ = y.cmd.Process.Kill()
 		_ = y.cmd.Wait()
+		_ = slave.Close()
 		<-y.ended
 		_ = master.Close()
 	})
@@ -101,6 +105,11 @@ func (y *tty) code() int {
 	watchdog := time.AfterFunc(patience, func() { _ = y.cmd.Process.Kill() })
 	defer watchdog.Stop()
 	_ = y.cmd.Wait()
+	var err error
+	if y.after, err = unix.IoctlGetTermios(int(y.slave.Fd()), unix.TCGETS); err != nil {
+		y.t.Fatal(err)
+	}
+	_ = y.slave.Close()
 	<-y.ended
 	return y.cmd.ProcessState.ExitCode()
 }
@@ -191,11 +200,7 @@ func TestTerminalIsRestored(t *testing.T) {
 			}
 			end(y)
 			y.code()
-			after, err := unix.IoctlGetTermios(int(y.master.Fd()), unix.TCGETS)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if after.Lflag&unix.ECHO == 0 || after.Lflag&unix.ICANON == 0 {
+			if y.after.Lflag&unix.ECHO == 0 || y.after.Lflag&unix.ICANON == 0 {
 				t.Error("the terminal is left in raw mode")
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ import (
 	"time"
 )
 
-// bin is where the real binary is.
+// bin is where the real binaries are, once built.
 var bin string
 
 func TestMain(m *testing.M) {
@@ -27,12 +28,26 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(bin)
-		if out, err := exec.Command("go", "build", "-o", bin+"/", ".").CombinedOutput(); err != nil {
-			panic(fmt.Sprintf("go build: %v\n%s", err, out))
-		}
 		return m.Run()
 	}())
 }
+
+// build makes the real binaries. It reads the directory of every source: go test then knows that a result it has kept is no
+// longer valid when one changes, which the compiler's reading does not tell it.
+var build = sync.OnceFunc(func() {
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path != "../.." && (d.Name()[0] == '.' || d.Name() == "bin") {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		panic(err)
+	}
+	if out, err := exec.Command("go", "build", "-o", bin+"/", ".").CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("go build: %v\n%s", err, out))
+	}
+})
 
 // patience ends what hangs; nothing that works comes near it.
 const patience = 60 * time.Second
@@ -52,6 +67,7 @@ type process struct {
 // startServer starts a fooserver with flags; wrap, if any, is the command that runs it.
 func startServer(t *testing.T, flags []string, wrap ...string) *process {
 	t.Helper()
+	build()
 	args := append(append(wrap, filepath.Join(bin, "fooserver"), "--listen", "127.0.0.1:0"), flags...)
 	p := &process{t: t, cmd: exec.Command(args[0], args[1:]...), drained: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
@@ -142,6 +158,7 @@ func (p *process) ask(text string) string {
 // runToEnd runs a fooserver that is expected to end by itself.
 func runToEnd(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	build()
 	cmd := exec.Command(filepath.Join(bin, "fooserver"), args...)
 	var out, err bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &err
