@@ -9,6 +9,8 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null)
 TESTFLAGS ?=
 # How long each fuzz target runs.
 FUZZTIME  ?= 10s
+# How long the soak lasts, on each engine.
+SOAK      ?= 10m
 # What "make profile" looks at.
 ENGINE    ?= auto
 WORKLOAD  ?= pingpong
@@ -16,7 +18,7 @@ WORKLOAD  ?= pingpong
 RACE      := ./codec/... ./stats/... ./accesslog/... ./proxy/... ./cmd/...
 
 .DEFAULT_GOAL := build
-.PHONY: build test race lint fuzz bench bench-full profile run clean help
+.PHONY: build test race lint fuzz soak bench bench-full profile run clean help
 
 build: ## build the commands into bin/
 	$(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/ $(COMMANDS:%=./cmd/%)
@@ -46,6 +48,9 @@ fuzz: ## run each fuzz target for FUZZTIME (default 10s)
 		echo "== $$package $$target"; \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package </dev/null || exit 1; \
 	done
+
+soak: ## run mixed load with faults on each engine for SOAK (default 10m)
+	FOO_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./e2e
 
 bench: build ## compare fooproxy with HAProxy and nginx where they are installed
 	$(BIN)/foobench compare

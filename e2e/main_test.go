@@ -26,7 +26,7 @@ const (
 )
 
 var (
-	engines    = []string{"epoll"}
+	engines    = []string{"epoll", "uring"}
 	limit      = 20 * time.Second // until a condition must hold
 	relayFault = "none"
 	binDir     string // holds fooproxy, and fooproxy-plain without the race detector
