@@ -12,20 +12,21 @@ import (
 	"fooproxy/bench/sys"
 )
 
-// Measure returns the time of one round trip, for messages of size bytes, over about the given time. The caller's thread
+// Measure returns the time of one round trip, for messages of size bytes: the median of batches made in about the given time. The caller's thread
 // must be locked and, to be comparable, pinned.
 func Measure(size int, over time.Duration) (time.Duration, error) {
-	a, b, err := pair()
+	a, b, err := sys.Pair()
 	if err != nil {
 		return 0, err
 	}
 	defer sys.Close(a)
 	defer sys.Close(b)
 	buf := make([]byte, max(size, 1))
-	trips := int64(0)
-	begin := sys.Now()
-	for {
-		for range 256 {
+	const batch = 64 // about half a millisecond
+	var batches sys.Batches
+	for begin := sys.Now(); sys.Now()-begin < int64(over); {
+		start := sys.Now()
+		for range batch {
 			if err := carry(a, b, buf); err != nil {
 				return 0, err
 			}
@@ -33,11 +34,9 @@ func Measure(size int, over time.Duration) (time.Duration, error) {
 				return 0, err
 			}
 		}
-		trips += 256
-		if took := sys.Now() - begin; took > int64(over) {
-			return time.Duration(took / trips), nil
-		}
+		batches.Add(sys.Now()-start, batch)
 	}
+	return time.Duration(batches.Median()), nil
 }
 
 // carry sends b from one socket and receives it on the other. On loopback a sent segment has arrived when send returns.
@@ -56,42 +55,4 @@ func carry(from, to int32, b []byte) error {
 		}
 	}
 	return nil
-}
-
-// pair connects two sockets over 127.0.0.1.
-func pair() (a, b int32, err error) {
-	any, err := sys.Resolve("127.0.0.1:0")
-	if err != nil {
-		return -1, -1, err
-	}
-	listener, err := any.Listen(1)
-	if err != nil {
-		return -1, -1, err
-	}
-	defer sys.Close(listener)
-	addr, err := sys.Resolve(fmt.Sprintf("127.0.0.1:%d", sys.LocalPort(listener)))
-	if err != nil {
-		return -1, -1, err
-	}
-	a, errno := addr.Socket()
-	if errno != 0 {
-		return -1, -1, fmt.Errorf("socket: %w", errno)
-	}
-	if errno := addr.Connect(a); errno != 0 && errno != unix.EINPROGRESS {
-		return -1, -1, fmt.Errorf("connect: %w", errno)
-	}
-	for {
-		b, errno = sys.Accept(listener)
-		if errno == 0 {
-			break
-		}
-		if errno != unix.EAGAIN {
-			sys.Close(a)
-			return -1, -1, fmt.Errorf("accept: %w", errno)
-		}
-	}
-	for _, fd := range []int32{a, b} {
-		sys.SetOption(fd, unix.SOL_TCP, unix.TCP_NODELAY, 1)
-	}
-	return a, b, nil
 }

@@ -28,9 +28,17 @@ func (p Poller) Close() { Close(p.fd) }
 
 // Add registers fd for events (EPOLLIN, EPOLLET, ...).
 func (p Poller) Add(fd int32, events uint32, kind Kind, slot int32, gen uint32) unix.Errno {
+	return p.control(unix.EPOLL_CTL_ADD, fd, events, kind, slot, gen)
+}
+
+// Modify replaces what fd is registered for.
+func (p Poller) Modify(fd int32, events uint32, kind Kind, slot int32, gen uint32) unix.Errno {
+	return p.control(unix.EPOLL_CTL_MOD, fd, events, kind, slot, gen)
+}
+
+func (p Poller) control(op int, fd int32, events uint32, kind Kind, slot int32, gen uint32) unix.Errno {
 	ev := unix.EpollEvent{Events: events, Fd: slot, Pad: int32(uint32(kind)<<28 | gen&genMask)}
-	_, _, e := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), unix.EPOLL_CTL_ADD, uintptr(fd),
-		uintptr(unsafe.Pointer(&ev)), 0, 0)
+	_, _, e := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(p.fd), uintptr(op), uintptr(fd), uintptr(unsafe.Pointer(&ev)), 0, 0)
 	return e
 }
 

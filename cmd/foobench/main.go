@@ -47,6 +47,7 @@ func commands() []command {
 		{"profile", "say where a proxy's time goes under a workload", runProfile},
 		{"respond", "be an upstream that answers", runRespond},
 		{"relay", "be one of the plain relays that serve as base lines", runRelay},
+		{"concept", "measure one mechanism of the kernel: trigger, splice or cork", runConcept},
 		{"floor", "measure the least that relaying a message costs here", runFloor},
 	}
 }

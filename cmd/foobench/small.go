@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"fooproxy/bench/concept"
 	"fooproxy/bench/floor"
 	"fooproxy/bench/relay"
 	"fooproxy/bench/sys"
@@ -93,4 +94,35 @@ func runFloor(args []string, stdout, stderr io.Writer) error {
 	}
 	_, err = fmt.Fprintln(stdout, took.Nanoseconds())
 	return err
+}
+
+// runConcept measures one mechanism of the kernel by itself.
+func runConcept(args []string, stdout, stderr io.Writer) error {
+	fs := flag.NewFlagSet("foobench concept", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() {
+		fmt.Fprint(stderr, "usage: foobench concept [flags] trigger|splice|cork\n\n")
+		fs.PrintDefaults()
+	}
+	over := fs.Duration("time", 500*time.Millisecond, "how long to measure each way")
+	batches := fs.Int("n", 50, "batches of writes for cork")
+	core := fs.Int("core", -1, "CPU to measure on; -1 = any")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if *over <= 0 || *batches < 1 {
+		return usageError("--time and -n must be above 0")
+	}
+	if err := sys.LockThread(*core); err != nil {
+		return err
+	}
+	switch fs.Arg(0) {
+	case "trigger":
+		return concept.Trigger(stdout, *over)
+	case "splice":
+		return concept.Splice(stdout, *over)
+	case "cork":
+		return concept.Cork(stdout, *batches)
+	}
+	return usageError("want trigger, splice or cork, not %q", fs.Arg(0))
 }
