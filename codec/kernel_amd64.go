@@ -77,7 +77,8 @@ func (s *Scanner) run(b *blocks) {
 }
 
 const (
-	// lookBack is how many bytes of the chunk must precede a kernel's first block.
+	// lookBack is how many bytes of the chunk must precede a kernel's first block:
+	// a type has three, and so has the begin of a cut character.
 	lookBack = 3
 	// leastVector is the shortest chunk that is worth a kernel's start.
 	leastVector = 160
@@ -94,19 +95,13 @@ const (
 // scanBlocks is scanLines with a kernel: by lines up to a place where a kernel can
 // start, and by lines for what it leaves: the rest of b, or a bad line.
 func (s *Scanner) scanBlocks(b []byte, at int, p *pass) (int, Want) {
-	for at < lookBack || s.state > stData { // inside a character
-		lead := max(lookBack, at+1)
-		if lead >= len(b) {
-			break
-		}
+	if at < lookBack {
 		var want Want
-		if at, want = s.scanLines(b[:lead], at, p); want != WantNone {
+		if at, want = s.scanLines(b[:lookBack], at, p); want != WantNone {
 			return at, want
 		}
 	}
-	if len(b)-at >= 64 {
-		at = s.vector(b, at, p)
-	}
+	at = s.vector(b, at, p)
 	return s.scanLines(b, at, p)
 }
 
