@@ -39,7 +39,7 @@ type Machine struct {
 	Kernel     string `json:"kernel"`
 	Congestion string `json:"tcp_congestion_control"`
 	Go         string `json:"go"`
-	TargetCore int    `json:"target_core"`
+	TargetCore int    `json:"target_core"` // -1 = every one
 	LoadCore   int    `json:"load_core"`
 }
 

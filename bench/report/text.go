@@ -28,16 +28,24 @@ func (r *Report) WriteText(w io.Writer) {
 
 // WriteHead prints where this was measured.
 func (r *Report) WriteHead(w io.Writer) {
-	m := r.Machine
+	m := &r.Machine
 	fmt.Fprintf(w, "%s, %d CPUs, %s, Linux %s, %s, %s\n", m.CPU, m.Cores, m.Memory, m.Kernel, m.Congestion, m.Go)
-	fmt.Fprintf(w, "target on CPU %d, client and upstream in one thread on CPU %d; medians, ± = (largest − smallest) / median;\n",
-		m.TargetCore, m.LoadCore)
+	fmt.Fprintf(w, "target on %s, client and upstream in one thread on CPU %d; medians, ± = (largest − smallest) / median;\n",
+		m.TargetPlace(), m.LoadCore)
 	fmt.Fprintf(w, "× = ratio to %s, run against run of the same round\n", r.Baseline)
 	for _, t := range r.Targets {
 		if t.Missing != "" {
 			fmt.Fprintf(w, "left out: %s: %s\n", t.Name, t.Missing)
 		}
 	}
+}
+
+// TargetPlace says where the target ran.
+func (m *Machine) TargetPlace() string {
+	if m.TargetCore < 0 {
+		return "every CPU, shared with the generator"
+	}
+	return fmt.Sprintf("CPU %d", m.TargetCore)
 }
 
 // WriteTail prints the floor, the target's share of it, and what failed.
@@ -71,7 +79,11 @@ func (r *Report) WriteTail(w io.Writer) {
 }
 
 func (r *Report) writeRows(w io.Writer, wl *Workload) {
-	fmt.Fprintf(w, "  %-16s", "")
+	width := 0
+	for _, t := range r.Targets {
+		width = max(width, len(t.Name))
+	}
+	fmt.Fprintf(w, "  %-*s", width, "")
 	columns := columnsOf(wl)
 	for _, name := range columns {
 		fmt.Fprintf(w, " %19s", name)
@@ -82,7 +94,7 @@ func (r *Report) writeRows(w io.Writer, wl *Workload) {
 		if cell == nil {
 			continue
 		}
-		fmt.Fprintf(w, "  %-16s", t.Name)
+		fmt.Fprintf(w, "  %-*s", width, t.Name)
 		if cell.Failure != "" {
 			fmt.Fprintf(w, " FAILED: %s\n", cell.Failure)
 			continue

@@ -26,12 +26,14 @@ func LockThread(core int) error {
 	return SetAffinity(core)
 }
 
-// SetAffinity ties the calling thread to one CPU.
-func SetAffinity(core int) error {
+// SetAffinity ties the calling thread to the given CPUs.
+func SetAffinity(cores ...int) error {
 	var set unix.CPUSet
-	set.Set(core)
+	for _, core := range cores {
+		set.Set(core)
+	}
 	if err := unix.SchedSetaffinity(0, &set); err != nil {
-		return fmt.Errorf("pin to CPU %d: %w", core, err)
+		return fmt.Errorf("pin to CPU %d: %w", cores, err)
 	}
 	return nil
 }

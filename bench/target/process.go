@@ -62,7 +62,13 @@ var starter = sync.OnceValue(func() chan func() {
 	return calls
 })
 
-// Spawn starts a child pinned to core, with as high a priority as is allowed. stdout may be nil: what it prints is then kept
+// allCores are the CPUs this program may use, before it pins anything.
+var allCores = sync.OnceValue(sys.Cores)
+
+// AllCores in place of a CPU leaves a child on every CPU that this program may use.
+const AllCores = -1
+
+// Spawn starts a child pinned to core, or AllCores, with as high a priority as is allowed. stdout may be nil: what it prints is then kept
 // with its stderr.
 func Spawn(args []string, core int, stdout *bytes.Buffer) (*Process, error) {
 	p := &Process{Args: args, cmd: exec.Command(args[0], args[1:]...), done: make(chan struct{})}
@@ -74,9 +80,13 @@ func Spawn(args []string, core int, stdout *bytes.Buffer) (*Process, error) {
 	if stdout != nil {
 		p.cmd.Stdout = stdout
 	}
+	cores := allCores()
+	if core != AllCores {
+		cores = []int{core}
+	}
 	started := make(chan error)
 	starter() <- func() {
-		if err := sys.SetAffinity(core); err != nil {
+		if err := sys.SetAffinity(cores...); err != nil {
 			started <- err
 			return
 		}

@@ -14,7 +14,7 @@ type Env struct {
 	Dir      string // for its configuration, empty before
 	Listen   string // "127.0.0.1:PORT" or "unix:/path"
 	Forward  string // the same
-	Core     int    // the CPU it is pinned to
+	Core     int    // the CPU it is pinned to, or AllCores
 	MaxConns int    // connections it must be able to hold
 }
 

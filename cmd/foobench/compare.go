@@ -27,6 +27,7 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 		workloads  = fs.String("workloads", "all", "comma-separated workloads")
 		out        = fs.String("out", "bench/out", "directory for report.json and report.html; \"\" writes none")
 		cores      = fs.String("cores", "", "CPU of the target and CPU of the generator (default: the first two allowed)")
+		wide       = fs.Bool("wide", false, "leave the target on every CPU: for fooproxy-uring+--loops=2, say; figures are then not comparable with pinned ones")
 		full       = fs.Bool("full", false, "the long form: more and longer runs")
 		verbose    = fs.Bool("v", false, "print every run to stderr")
 		listThings = fs.Bool("list", false, "list targets and workloads, and what is missing")
@@ -49,6 +50,9 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 		return usageError("--cores: %w", err)
 	}
 	o.Programs = programs
+	if *wide {
+		o.TargetCore = target.AllCores
+	}
 	if *listThings {
 		list(stdout, target.All(programs))
 		return nil
