@@ -113,6 +113,7 @@ func awaitAddr(t testing.TB, child *process) (addr string) {
 func (p *proxy) check() {
 	if p.t.Failed() || p.exited() {
 		p.verdict()
+		p.logStats()
 		return
 	}
 
@@ -165,6 +166,20 @@ func (p *proxy) verdict() {
 		p.t.Errorf("standard error:\n%s", text[at[0]:min(len(text), at[0]+4000)])
 	} else if p.t.Failed() {
 		p.t.Logf("standard error ends:\n%s", text[max(0, len(text)-2000):])
+	}
+}
+
+// logStats shows the figures that are not 0 of a child whose test has failed, if it still answers.
+func (p *proxy) logStats() {
+	if p.exited() {
+		return
+	}
+	p.signal(syscall.SIGUSR1)
+	select {
+	case b := <-p.packets:
+		p.t.Logf("statistics:\n%s", regexp.MustCompile(`(?m)^\w+ 0\n`).ReplaceAll(b, nil))
+	case <-time.After(time.Second):
+		p.t.Log("no answer to SIGUSR1")
 	}
 }
 
