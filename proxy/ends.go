@@ -18,11 +18,13 @@ func (c *core) sourceFIN(s *session, d side) {
 		return
 	}
 	f.ending = endFIN
-	if d == client {
-		s.end(causeClientFIN)
-	} else {
-		s.end(causeServerFIN)
-	}
+	s.end(causeClientFIN + cause(d))
+	c.halfClosed(s)
+}
+
+// halfClosed begins the time that the other half of a session has left while nothing moves.
+func (c *core) halfClosed(s *session) {
+	s.active = c.now
 	c.rearm(s)
 }
 
@@ -33,11 +35,8 @@ func (c *core) sourceRST(s *session, d side) {
 	s.reset[d] = true
 	f.source = ended
 	f.ending = endRST
-	if d == client {
-		s.end(causeClientRST)
-	} else {
-		s.end(causeServerRST)
-	}
+	s.end(causeClientRST + cause(d))
+	c.halfClosed(s)
 	c.loseSink(s, d^1)
 }
 
@@ -50,6 +49,8 @@ func (s *session) heardFIN(d side) bool {
 // that is still read to its end, which then counts as RST.
 func (c *core) sinkFailed(s *session, d side) {
 	s.reset[d^1] = true
+	s.end(causeClientRST + cause(d^1))
+	c.halfClosed(s)
 	if back := &s.flow[d^1]; back.source == ended {
 		back.ending = endRST
 	}
@@ -126,8 +127,11 @@ func connectCause(errno syscall.Errno) cause {
 // refuse ends a session whose client shall reach nobody: what it sent is dropped, and it gets FIN.
 func (c *core) refuse(s *session, why cause) {
 	s.end(why)
+	heard := s.flow[client].source == ended
 	c.loseSink(s, client)
-	s.flow[client].source = dropping
+	if !heard {
+		s.flow[client].source = dropping
+	}
 	answers := &s.flow[server]
 	c.dropQueue(answers)
 	answers.source = ended
@@ -150,7 +154,7 @@ func (c *core) stopRequests(s *session, why cause) {
 		f.ending = endFIN
 	}
 	c.stopAnswers(s)
-	c.rearm(s)
+	c.halfClosed(s)
 }
 
 // stopAnswers ends the answers of a session that takes no more requests once none is owed.
@@ -177,7 +181,7 @@ func (c *core) stopBoth(s *session, why cause) {
 			f.ending = endFIN
 		}
 	}
-	c.rearm(s)
+	c.halfClosed(s)
 }
 
 // kill ends a session at once. A side that does not get all of what was accepted for it gets RST, so that it cannot take the

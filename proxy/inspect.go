@@ -16,8 +16,12 @@ func (c *core) received(s *session, d side, data []byte) int {
 		return 0
 	}
 	n := len(data)
-	if s.class != classTunnel && !c.cfg.BypassChecks {
+	switch {
+	case s.class == classTunnel:
+	case !c.cfg.BypassChecks:
 		n = c.inspect(s, d, data)
+	case s.class == classUnknown:
+		c.decide(s, classFoo)
 	}
 	f.accepted += uint64(n)
 	s.active = c.now
@@ -50,6 +54,9 @@ func (c *core) inspect(s *session, d side, data []byte) int {
 			skipped, done := f.scan.Resync(data[n:])
 			n += skipped
 			f.resync = !done
+			if done && d == client {
+				s.lineStart = 0
+			}
 			continue
 		}
 		n += c.scan(s, d, data[n:])
@@ -59,6 +66,9 @@ func (c *core) inspect(s *session, d side, data []byte) int {
 		if s.class == classTunnel {
 			return len(data)
 		}
+	}
+	if s.class == classArbitrary {
+		return 0
 	}
 	if s.class == classUnknown && d == client && f.accepted+uint64(n) >= headSize {
 		c.decide(s, classFoo)
@@ -108,6 +118,9 @@ func (c *core) timeLine(s *session, fresh bool) {
 // decide sets a session's class by its first bytes.
 func (c *core) decide(s *session, k class) {
 	s.class = k
+	if k == classTunnel {
+		s.lineStart = 0
+	}
 	c.local[stats.ClassFoo+stats.Counter(k-classFoo)]++
 }
 
@@ -122,6 +135,7 @@ func (c *core) violated(s *session, d side, n uint64, rest []byte) bool {
 		}
 		if d == client {
 			c.decide(s, classArbitrary)
+			f.accepted, s.uncounted[client] = 0, 0 // nothing of it goes anywhere
 			c.refuse(s, causeArbitrary)
 			return false
 		}

@@ -170,7 +170,11 @@ func (p *Proxy) chooseEngine() error {
 // (SO_REUSEPORT, TCP only), else one that all share or that the acceptor has.
 func (p *Proxy) openListeners(loops int) ([]int, error) {
 	spread := p.cfg.Accept != AcceptSingle && p.listen.domain != unix.AF_UNIX && loops > 1
-	first, err := listen(p.listen, &p.cfg, spread)
+	share := shareNot
+	if spread {
+		share = shareFirst
+	}
+	first, err := listen(p.listen, &p.cfg, share)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +187,7 @@ func (p *Proxy) openListeners(loops int) ([]int, error) {
 	for len(fds) < loops && p.cfg.Accept != AcceptSingle {
 		var fd int
 		if spread {
-			fd, err = listen(p.listen, &p.cfg, true)
+			fd, err = listen(p.listen, &p.cfg, shareNext)
 		} else if fd, err = unix.FcntlInt(uintptr(first), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 			err = fmt.Errorf("share the listener: %w", err)
 		}

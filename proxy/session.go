@@ -84,7 +84,7 @@ type session struct {
 func (s *session) want(d side) action {
 	f := &s.flow[d]
 	var a action
-	if f.source == dropping || f.source == reading && s.connected && !f.paused {
+	if f.source == dropping && (d == client || s.connected) || f.source == reading && s.connected && !f.paused {
 		a = actRecv // what comes before the upstream is there waits in the kernel: only what is forwarded is counted
 	}
 	if f.sink == gone || d == client && !s.connected {

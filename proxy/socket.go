@@ -121,9 +121,26 @@ func peerAddr(raw *unix.RawSockaddrAny) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// sharing says whether a listener shares its port with others of this process (SO_REUSEPORT). The first one is bound before it
+// is willing to share, so that a port that another process uses is seen to be in use.
+type sharing uint8
+
+const (
+	shareNot sharing = iota
+	shareFirst
+	shareNext
+)
+
+func setReusePort(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return fmt.Errorf("SO_REUSEPORT: %w", err)
+	}
+	return nil
+}
+
 // listen opens a listening socket. Options that accepted sockets inherit (tcp(7): TCP_NODELAY, the keep-alive ones) are set
 // here, once, instead of on every connection.
-func listen(a *address, cfg *Config, reusePort bool) (fd int, err error) {
+func listen(a *address, cfg *Config, share sharing) (fd int, err error) {
 	fd, err = unix.Socket(a.domain, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("listening socket: %w", err)
@@ -135,9 +152,9 @@ func listen(a *address, cfg *Config, reusePort bool) (fd int, err error) {
 	}()
 	if a.domain != unix.AF_UNIX {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-		if reusePort {
-			if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-				return -1, fmt.Errorf("SO_REUSEPORT: %w", err)
+		if share == shareNext {
+			if err = setReusePort(fd); err != nil {
+				return -1, err
 			}
 		}
 		setTCPOptions(fd, cfg)
@@ -154,6 +171,11 @@ func listen(a *address, cfg *Config, reusePort bool) (fd int, err error) {
 	if errno != 0 {
 		err = bindError(a, errno)
 		return -1, err
+	}
+	if share == shareFirst {
+		if err = setReusePort(fd); err != nil {
+			return -1, err
+		}
 	}
 	if err = unix.Listen(fd, cfg.Backlog); err != nil {
 		err = bindError(a, err)

@@ -74,7 +74,7 @@ func TestTheKernelTakesTheAddress(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fd, err := listen(a, &Config{Backlog: 1, NoDelay: true, KeepAlive: 1}, false)
+		fd, err := listen(a, &Config{Backlog: 1, NoDelay: true, KeepAlive: 1}, shareNot)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
