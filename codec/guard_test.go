@@ -47,7 +47,7 @@ func TestGuardPages(t *testing.T) {
 				randomStream(r, dir, 1200, 5),
 			}
 			for _, stream := range streams {
-				for n := range 700 {
+				for n := 0; n < 700; n += stride() {
 					guardedRun(t, dir, mem[:n], room, stream)
 					guardedRun(t, dir, mem[len(mem)-n:], room, stream)
 					skip := min(r.IntN(200), len(stream)-n)

@@ -45,7 +45,8 @@ type blocks struct {
 	naks  uint64 // types taken that are NAK; the last line may be unfinished
 	lf    int    // the last LF lies in the 256 bytes before this offset, if any was taken
 	ends  *int32 // where the offset after each LF goes, or nil
-	full  int    // blocks still to go through the loop that knows the minus sign
+	//lint:ignore U1000 the kernels keep it between their loops
+	full int // blocks still to go through the loop that knows the minus sign
 }
 
 // The kernels. They never write to the chunk and keep no pointer.

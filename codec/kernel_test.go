@@ -64,7 +64,7 @@ func TestKernelStopsBeforeErrors(t *testing.T) {
 			if o.judge([]byte(line)).want == WantNone {
 				continue
 			}
-			for lead := 6; lead < 330; lead++ {
+			for lead := 6; lead < 330; lead += stride() {
 				stream := around(dir, lead, line)
 				events, _, _ := o.run(stream)
 				first := slices.IndexFunc(events, func(e event) bool { return e.typ == 0 })
@@ -85,7 +85,7 @@ func TestKernelStopsBeforeErrors(t *testing.T) {
 func TestLineLengths(t *testing.T) {
 	eachKernel(t, func(t *testing.T) {
 		eachDir(t, func(t *testing.T, dir Dir) {
-			for n := 6; n < 700; n++ {
+			for n := 6; n < 700; n += stride() {
 				o := newOracle(dir, 0)
 				line := inDir(dir, string(lineOfSize(n)), n%2 == 0)
 				other := inDir(dir, string(lineOfSize(n)), n%2 == 1)
@@ -109,7 +109,7 @@ func TestHeadsAcrossGroups(t *testing.T) {
 				"REQ 1 \xff ", "REQ" + strings.Repeat(" ", 70) + "1 ", "REQ " + strings.Repeat("6", 70) + " ", "REQ \n", "REQ 7é ", "\n",
 			} {
 				head = inDir(dir, head, len(head)%2 == 0)
-				for n := 120; n < 400; n++ {
+				for n := 120; n < 400; n += stride() {
 					before := inDir(dir, string(lineOfSize(n)), n%3 == 0)
 					after := inDir(dir, string(lineOfSize(300)), n%3 == 1)
 					o.agree(t, []byte(before+head+longText(290)+after+before))

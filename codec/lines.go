@@ -158,6 +158,9 @@ func data(b []byte, near int) (n int, state uint8) {
 		}
 		seen |= w
 		at += 8
+		if w&highs != 0 {
+			near = 0 // text looks at these words again
+		}
 	}
 	if seen&highs != 0 || at > lf {
 		at = 0

@@ -36,7 +36,7 @@ func TestCorpusAtEveryPlace(t *testing.T) {
 		eachDir(t, func(t *testing.T, dir Dir) {
 			o := newOracle(dir, 0)
 			for i, line := range corpus {
-				for lead := range leads() {
+				for lead := 0; lead < leads(); lead += stride() {
 					if lead > 0 && lead < 6 || len(line) > 2000 && lead%16 != 0 {
 						continue
 					}
@@ -54,6 +54,14 @@ func leads() int {
 		return 16
 	}
 	return 270
+}
+
+// stride is the step through places: every one, or some with -short.
+func stride() int {
+	if testing.Short() {
+		return 11
+	}
+	return 1
 }
 
 // Every corpus line among other lines, split in and near it, so that the
@@ -85,7 +93,7 @@ func TestErrorInLastByte(t *testing.T) {
 				if v.want == WantNone || len(line) > 1000 {
 					continue
 				}
-				for lead := 6; lead < leads(); lead++ {
+				for lead := 6; lead < leads(); lead += stride() {
 					o.agree(t, append(filler(dir, lead), line[:v.good+1]...))
 				}
 			}
@@ -101,7 +109,7 @@ func TestTruncated(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
 			for range 20 {
 				stream := randomStream(r, dir, 700, 0)
-				for n := range len(stream) {
+				for n := 0; n < len(stream); n += stride() {
 					o.agree(t, stream[:n])
 				}
 			}
@@ -115,7 +123,7 @@ func TestRandomSplits(t *testing.T) {
 			seed := rand.Uint64()
 			t.Logf("seed %d", seed)
 			r := rand.New(rand.NewPCG(seed, 3))
-			for range 300 {
+			for range 300 / stride() {
 				var maxLine uint64
 				if r.IntN(3) == 0 {
 					maxLine = 6 + r.Uint64N(600)
@@ -155,7 +163,7 @@ func TestChunkSizes(t *testing.T) {
 
 func TestMaxLine(t *testing.T) {
 	eachKernel(t, func(t *testing.T) {
-		for maxLine := uint64(1); maxLine < 400; maxLine++ {
+		for maxLine := uint64(1); maxLine < 400; maxLine += uint64(stride()) {
 			o := newOracle(Requests, maxLine)
 			for _, size := range []int{6, 7, 70, 300, int(maxLine) - 1, int(maxLine), int(maxLine) + 1, 2 * int(maxLine)} {
 				line := lineOfSize(max(6, size))

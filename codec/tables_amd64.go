@@ -26,6 +26,7 @@ const (
 // The kernels address these tables by name.
 var (
 	// utf8FirstHigh: by the high half of the first byte of a pair.
+	//lint:ignore U1000 the kernels read it
 	utf8FirstHigh = [16]uint8{
 		0x0: tooLong, 0x1: tooLong, 0x2: tooLong, 0x3: tooLong,
 		0x4: tooLong, 0x5: tooLong, 0x6: tooLong, 0x7: tooLong,
@@ -36,6 +37,7 @@ var (
 		0xf: tooShort | tooLarge | tooLarge8 | overlong4,
 	}
 	// utf8FirstLow: by its low half.
+	//lint:ignore U1000 the kernels read it
 	utf8FirstLow = [16]uint8{
 		0x0: anyLow | overlong2 | overlong3 | overlong4,
 		0x1: anyLow | overlong2,
@@ -49,6 +51,7 @@ var (
 		0xe: anyLow | tooLarge | tooLarge8, 0xf: anyLow | tooLarge | tooLarge8,
 	}
 	// utf8SecondHigh: by the high half of the second byte.
+	//lint:ignore U1000 the kernels read it
 	utf8SecondHigh = [16]uint8{
 		0x0: tooShort, 0x1: tooShort, 0x2: tooShort, 0x3: tooShort,
 		0x4: tooShort, 0x5: tooShort, 0x6: tooShort, 0x7: tooShort,
@@ -59,8 +62,10 @@ var (
 	}
 	// spaceByLow: by the low half of a byte, the white space with that half; a
 	// byte is white space if it equals its entry. NUL's entry is SP.
+	//lint:ignore U1000 the kernels read it
 	spaceByLow = [16]uint8{0x0: ' ', 0x9: '\t', 0xd: '\r'}
 	// oneUp: the offset after each byte of a block.
+	//lint:ignore U1000 the kernels read it
 	oneUp = buildOneUp()
 )
 

@@ -130,8 +130,8 @@ func notOverlong(w uint64) bool {
 // notSpecial says whether no first byte of a word of threeForm is E0 or ED,
 // after which not every continuation byte will do.
 func notSpecial(w uint64) bool {
-	const special = 1<<0x0 | 1<<0xd
-	return (1<<(w&0xf)|1<<(w>>24&0xf))&special == 0
+	a, b := w&0xf, w>>24&0xf
+	return a != 0x0 && a != 0xd && b != 0x0 && b != 0xd
 }
 
 // mixed returns how many bytes of w, from the lowest on, are characters of one
