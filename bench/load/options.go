@@ -50,13 +50,16 @@ type Progress struct {
 // connsMax bounds the connections so that their number fits beside a sequence number.
 const connsMax = 1 << 16
 
+// depthUnlimited is more than a connection ever has outstanding.
+const depthUnlimited = 1 << 30
+
 // Check fills in defaults and rejects what cannot be run.
 func (o *Options) Check() error {
 	if o.Threads == 0 {
 		o.Threads = 1
 	}
 	if o.Depth == 0 && o.Rate > 0 {
-		o.Depth = 1 << 20
+		o.Depth = depthUnlimited
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 5 * time.Second

@@ -9,8 +9,12 @@ import (
 // WriteText prints the result in the manner of wrk.
 func (r *Result) WriteText(w io.Writer) error {
 	p := printer{w: w}
-	p.line("%s loop against %s: %d connections × %d outstanding, %s bytes, %d thread(s), %v measured",
-		r.Loop, r.Target, r.Conns, r.Depth, r.Sizes, r.Threads, r.Elapsed.Round(time.Millisecond))
+	depth := fmt.Sprintf(" × %d outstanding", r.Depth)
+	if r.Depth >= depthUnlimited {
+		depth = ""
+	}
+	p.line("%s loop against %s: %d connections%s, %s bytes, %d thread(s), %v measured",
+		r.Loop, r.Target, r.Conns, depth, r.Sizes, r.Threads, r.Elapsed.Round(time.Millisecond))
 	p.line("")
 	p.line("  %-22s %9s %9s %9s %9s %9s %9s %9s", "", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max")
 	if r.Response != nil {

@@ -183,6 +183,12 @@ func TestUsageErrors(t *testing.T) {
 		{"relay", "--kind", "select"},
 		{"respond", "--nak", "7"},
 		{"floor", "-s", "0"},
+		{"report"},
+		{"diff", "one.json"},
+		{"diff", "--alpha", "2", "a", "b"},
+		{"profile", "--workload", "none"},
+		{"profile", "--engine", "none"},
+		{"concept", "gravity"},
 	} {
 		code, stdout, stderr := run(t, args...)
 		if code != exitUsage || len(stderr) == 0 && len(args) > 0 {
@@ -247,6 +253,18 @@ func TestCompare(t *testing.T) {
 				t.Errorf("%s under %s: no CPU time", c.Target, c.Workload)
 			}
 		}
+	}
+	plots := filepath.Join(dir, "plots")
+	code, markdown, stderr := run(t, "report", "--markdown", "cpu/msg", "--plots", plots, filepath.Join(dir, "report.json"))
+	if code != exitOK || !strings.HasPrefix(markdown, "| cpu/msg | relay-poll | direct | relay-go |\n|---|---:|---:|---:|\n| pingpong16 |") {
+		t.Errorf("exit code %d\n%s%s", code, markdown, stderr)
+	}
+	if _, err := os.Stat(filepath.Join(plots, "cpu-per-message.svg")); err != nil {
+		t.Error(err)
+	}
+	code, changes, stderr := run(t, "diff", filepath.Join(dir, "report.json"), filepath.Join(dir, "report.json"))
+	if code != exitOK || !strings.HasPrefix(changes, "0 of ") {
+		t.Errorf("exit code %d\n%s%s", code, changes, stderr)
 	}
 	for _, want := range []string{"pingpong16", "cpu/msg", "B/conn", "conns/s", "floor:"} {
 		if !strings.Contains(stdout, want) {

@@ -46,12 +46,12 @@ func runProfile(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return usageError("%w", err)
 	}
-	if _, err := picked[0].Find(); err != nil {
-		return err
-	}
 	workloads, err := compare.SelectWorkloads(*workload)
 	if err != nil {
 		return usageError("--workload: %w", err)
+	}
+	if _, err := picked[0].Find(); err != nil {
+		return err
 	}
 	o.Target, o.Workload, o.Pprof = picked[0], workloads[0], picked[0].Engine
 	if o.TargetCore, o.LoadCore, err = twoCores(*cores); err != nil {

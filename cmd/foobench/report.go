@@ -4,6 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"fooproxy/bench/report"
 )
@@ -17,6 +21,8 @@ func runReport(args []string, stdout, stderr io.Writer) error {
 		fs.PrintDefaults()
 	}
 	page := fs.String("html", "", "write the page to this file")
+	plots := fs.String("plots", "", "write every plot as an SVG file to this directory")
+	markdown := fs.String("markdown", "", "print this figure of every target as a Markdown table instead: cpu/msg, msgs/s, p99, conns/s, B/conn")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
@@ -27,9 +33,44 @@ func runReport(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r.WriteText(stdout)
+	switch {
+	case *markdown == "":
+		r.WriteText(stdout)
+	case !slices.ContainsFunc(report.Figures, func(f report.Figure) bool { return f.Name == *markdown }):
+		return usageError("--markdown: there is no figure %q", *markdown)
+	default:
+		r.WriteMarkdown(stdout, *markdown)
+	}
+	if *plots != "" {
+		if err := writePlots(r, *plots); err != nil {
+			return err
+		}
+	}
 	if *page != "" {
 		return writeFile(*page, r.WriteHTML)
+	}
+	return nil
+}
+
+// writePlots names each file after its plot's title: cpu-per-message.svg.
+func writePlots(r *report.Report, dir string) error {
+	plots, err := r.Plots()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, p := range plots {
+		name := strings.Map(func(c rune) rune {
+			if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' {
+				return c
+			}
+			return '-'
+		}, strings.ToLower(strings.ReplaceAll(p.Title, ": ", " ")))
+		if err := os.WriteFile(filepath.Join(dir, name+".svg"), p.SVG, 0o644); err != nil {
+			return err
+		}
 	}
 	return nil
 }
