@@ -24,7 +24,7 @@ func (c *core) deadline(s *session) (at int64, why cause) {
 	if requests.ending != endNone || answers.ending != endNone {
 		soonest(s.active, c.cfg.TimeoutHalfClose, causeHalfCloseTimeout)
 	}
-	if s.lineStart != 0 && requests.source == reading && !requests.paused {
+	if s.lineStart != 0 && requests.source == reading && (s.heldSince == 0 || s.class == classUnknown) {
 		soonest(s.lineStart, c.cfg.TimeoutLine, causeLineTimeout)
 	}
 	return at, why

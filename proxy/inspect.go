@@ -158,9 +158,17 @@ func (c *core) violated(s *session, d side, n uint64, rest []byte) bool {
 	return false
 }
 
+// holds notes that flow d has bytes that its destination has not taken yet.
+func (c *core) holds(s *session, d side) {
+	if d == client && s.heldSince == 0 {
+		s.heldSince = c.now
+	}
+}
+
 // queued notes that flow d's queue has grown, and pauses its source once it holds high bytes of memory. The few bytes that
 // wait for more to decide the class pause nothing.
 func (c *core) queued(s *session, d side, high int) {
+	c.holds(s, d)
 	f := &s.flow[d]
 	if !f.paused && f.queue.memory() >= high && f.queue.bytes >= headSize {
 		f.paused = true
@@ -175,10 +183,13 @@ func (c *core) sent(s *session, d side, n, low int) {
 	s.active = c.now
 	if f.paused && f.queue.memory() <= low {
 		f.paused = false
-		if d == client && s.lineStart != 0 {
-			s.lineStart = c.now // the time that the upstream took is not the client's fault
-			c.rearm(s)
+	}
+	if d == client && f.queue.bytes == 0 && s.heldSince != 0 {
+		if s.lineStart != 0 { // the time that the upstream took is not the client's fault
+			s.lineStart += c.now - max(s.heldSince, s.lineStart)
 		}
+		s.heldSince = 0
+		c.rearm(s)
 	}
 	if s.noRequests {
 		c.stopAnswers(s)

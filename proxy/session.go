@@ -69,6 +69,7 @@ type session struct {
 	started    int64   // this and the following times: ns of the loop's clock
 	active     int64   // when a byte last moved
 	lineStart  int64   // when the unfinished request line began, 0 = none
+	heldSince  int64   // since when requests wait for the upstream to take them, 0 = none does
 	lingerFrom int64   // when both sinks had ended, 0 = not yet
 	recheck    int64   // when to look again whether the kernel has delivered everything, 0 = no need
 	id         uint64

@@ -76,6 +76,10 @@ func (e *uringEngine) pass(s *session, d side, data []byte) {
 			return
 		}
 	}
+	if len(data) == 0 {
+		return
+	}
+	e.holds(s, d)
 	if f.queue.write(e.slab, data) < len(data) {
 		e.kill(s, causeError) // readLimit keeps a segment for every flow, so this cannot be
 	}

@@ -109,6 +109,9 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 func (e *uringEngine) enqueue(s *session, d side, id int32) {
 	f := &s.flow[d]
 	data := e.slab.bytes(id)
+	if len(data) > 0 {
+		e.holds(s, d)
+	}
 	if len(data) <= segSize/4 && len(data) <= f.queue.room(e.slab) {
 		f.queue.fill(e.slab, data)
 		e.slab.put(id, ownFlow)
