@@ -14,6 +14,7 @@ import (
 // failer is what testing.T, testing.B and rapid.T share.
 type failer interface {
 	Helper()
+	Fatal(args ...any)
 	Fatalf(format string, args ...any)
 	Errorf(format string, args ...any)
 }

@@ -280,6 +280,19 @@ func TestConnectFailsAfterTheClientHasGone(t *testing.T) {
 	d.is(causeStopped)
 }
 
+// A server that resets what it has just accepted has reset a connection: the attempt to connect has not failed.
+func TestResetBeforeTheConnectionIsSeen(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.ECONNRESET, syscall.EPIPE} {
+		d := newDriver(t, Config{})
+		d.c.connectFailed(d.s, errno)
+		d.work()
+		d.says(server, "ACK 1\n")
+		d.fin(server) // the error has been reported
+		d.has("ACK 1\n", "RST", "", "FIN")
+		d.is(causeServerRST)
+	}
+}
+
 func TestConnectTimesOut(t *testing.T) {
 	d := newDriver(t, Config{TimeoutConnect: time.Second})
 	d.passes(int64(time.Second) - 1)
