@@ -38,12 +38,12 @@ func TestIdleTimeoutSparesTheBusy(t *testing.T) {
 // A request line that is not finished within --timeout-line closes its client, however slowly bytes trickle in; 200 of them
 // at once, beside a canary.
 func TestSlowLoris(t *testing.T) {
-	eachEngine(t, func(t *testing.T, engine string) {
+	eachEngineAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		u.serve(echo)
-		p := start(t, engine, u.addr, "--timeout-line=400ms")
+		p := start(t, engine, u.addr, "--timeout-line=2s")
 		k := newCanary(t, p)
-		const n = 200
+		const n = 5000
 		ok(t, forAll(n, func(i int) error {
 			c, err := connect(p.addr, 0)
 			if err != nil {
@@ -64,9 +64,9 @@ func TestSlowLoris(t *testing.T) {
 	})
 }
 
-// trickle sends a byte every 100 ms until gone is closed.
+// trickle sends a byte every 700 ms until gone is closed.
 func trickle(c *peer, gone <-chan struct{}) {
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(700 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
