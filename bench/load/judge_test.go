@@ -70,7 +70,7 @@ func TestBrokenTargetsAreFound(t *testing.T) {
 			change: func(o *Options) { o.Conns = 1 },
 		},
 		{
-			name: "on the wrong connection", kinds: []FailureKind{WrongConn, Unknown},
+			name: "on the wrong connection", kinds: []FailureKind{WrongConn},
 			handle: func(p *peer, request []byte) {
 				if other := p.fake.other(p); p.count > at && other != nil {
 					p = other
@@ -179,6 +179,54 @@ func TestBrokenTargetsAreFound(t *testing.T) {
 
 // held keeps connections open that a fake server must not end.
 var held []*os.File
+
+// Every answer is looked up by itself, also while requests before and after it are outstanding.
+func TestSettle(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		slot  int32    // the connection that the answers arrive on
+		seqs  []uint64 // answers in a row; all but the last are right
+		wrong FailureKind
+	}{
+		{"in order", 1, []uint64{0<<1 | 1, 1<<1 | 1, 2<<1 | 1}, ""},
+		{"any order", 1, []uint64{2<<1 | 1, 0<<1 | 1, 1<<1 | 1}, ""},
+		{"doubled, all before answered", 1, []uint64{0<<1 | 1, 0<<1 | 1}, Doubled},
+		{"doubled, one before outstanding", 1, []uint64{1<<1 | 1, 1<<1 | 1}, Doubled},
+		{"not sent yet", 1, []uint64{3<<1 | 1}, Unknown},
+		{"far beyond", 1, []uint64{1<<62 | 1}, Unknown},
+		{"another connection's", 1, []uint64{1 << 1}, WrongConn},
+		{"another connection's, not sent", 1, []uint64{5 << 1}, Unknown},
+	} {
+		m, err := ParseMix("16")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := newLoop(&Options{Conns: 2, Depth: 4, Threads: 1, Mix: m}, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.poll.Close()
+		for i := range l.conns {
+			for range 3 {
+				l.conns[i].enqueue(16, 0)
+				l.conns[i].at(l.conns[i].sent).sent = 1
+				l.conns[i].sent++
+			}
+		}
+		for i, seq := range test.seqs {
+			err := l.settle(&l.conns[test.slot], head{seq: seq}, 2)
+			var f *Failure
+			switch last := i == len(test.seqs)-1; {
+			case !last || test.wrong == "":
+				if err != nil {
+					t.Errorf("%s: answer %d: %v", test.name, i, err)
+				}
+			case !errors.As(err, &f) || f.Kind != test.wrong:
+				t.Errorf("%s: %v, want %q", test.name, err, test.wrong)
+			}
+		}
+	}
+}
 
 func TestRefused(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
