@@ -1,0 +1,316 @@
+package e2e
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// How hard the soak is. It shares its CPUs with whatever else runs: the clients rest between their talks.
+const (
+	soakClients = 150                    // talk at once
+	soakRest    = 60 * time.Millisecond  // between two talks of a client, on average
+	soakStorm   = 60                     // connections of a storm, at once
+	soakTick    = 200 * time.Millisecond // between two looks at the proxy, each with a rotation of the log
+)
+
+// soak is one run against one proxy.
+type soak struct {
+	t    *testing.T
+	p    *proxy
+	u    *upstream
+	seed uint64
+	log  soakLog
+
+	ids     atomic.Int64
+	servers sync.WaitGroup // connections that the upstream has accepted
+	storms  sync.WaitGroup
+	stop    chan struct{} // closed when no talk is to begin any more
+	once    sync.Once     // closes stop
+
+	mu    sync.Mutex
+	talks map[int]*talk // not judged yet
+	errs  []error
+}
+
+// Mixed load with everything that may happen to it, for FOO_SOAK, by default short. The two ends of each connection know its
+// script and say what they saw, the log tells what the proxy counted for it; the three must agree, and with SIGUSR1.
+func TestSoak(t *testing.T) {
+	span := 3 * time.Second
+	if text := os.Getenv("FOO_SOAK"); text != "" {
+		var err error
+		span, err = time.ParseDuration(text)
+		ok(t, err)
+	}
+	seed := rand.Uint64()
+	if s, err := strconv.ParseUint(os.Getenv("FOO_SEED"), 10, 64); err == nil {
+		seed = s
+	}
+	t.Logf("FOO_SEED=%d", seed)
+	eachEngine(t, func(t *testing.T, engine string) {
+		s := &soak{t: t, seed: seed, stop: make(chan struct{}), talks: map[int]*talk{}}
+		s.u = newUpstream(t)
+		s.log.path = filepath.Join(t.TempDir(), "log")
+		s.p = start(t, engine, s.u.addr, "--log="+s.log.path, "--log-overflow=block")
+		go s.serve()
+		s.warmUp()
+		s.run(span)
+		s.account()
+	})
+}
+
+// serve plays the server's part of every connection that the proxy makes.
+func (s *soak) serve() {
+	for {
+		c, err := s.u.l.Accept()
+		if err != nil {
+			return
+		}
+		s.servers.Go(func() {
+			p := &peer{c.(stream), "server"}
+			id, head, known, err := whose(p)
+			if err != nil || !known {
+				p.Close()
+				s.note(err)
+				return
+			}
+			s.mu.Lock()
+			t := s.talks[id]
+			s.mu.Unlock()
+			if t == nil {
+				s.note(errors.New("a request of a talk that is over, or never was: " + string(head)))
+				p.Close()
+				return
+			}
+			s.wrap(t, playServer(t, p, head))
+			s.mu.Lock()
+			if t.atServer.done {
+				s.mu.Unlock()
+				s.wrap(t, errors.New("reached the server twice"))
+				return
+			}
+			t.atServer.done = true
+			s.mu.Unlock()
+		})
+	}
+}
+
+// play plays the client's part of a talk.
+func (s *soak) play(t *talk) {
+	s.mu.Lock()
+	s.talks[t.id] = t
+	s.mu.Unlock()
+	c, err := dialSoak(t, s.p.addr)
+	if err != nil {
+		s.wrap(t, err)
+		return
+	}
+	s.wrap(t, playClient(t, c))
+	s.mu.Lock()
+	t.atClient.done = true
+	s.mu.Unlock()
+}
+
+func (s *soak) nextID() int { return int(s.ids.Add(1)) }
+
+// warmUp brings everything that the proxy keeps for good to its high-water mark: buffers, tables, the rings of the log, and
+// the garbage of its answers to SIGUSR1.
+func (s *soak) warmUp() {
+	var all sync.WaitGroup
+	for i := range soakClients + soakStorm {
+		all.Go(func() {
+			s.play(newFlood(s.nextID()))
+			if i < soakClients {
+				s.play(newVolley(s.nextID()))
+			}
+		})
+	}
+	for range 200 {
+		s.p.stats()
+	}
+	all.Wait()
+	s.log.rotate(s)
+	s.p.threads = max(s.p.threads, s.p.status("Threads")) // the Go runtime keeps those it made for blocking calls
+}
+
+// run lets the load loose for span, and looks at the proxy all the while.
+func (s *soak) run(span time.Duration) {
+	var clients sync.WaitGroup
+	for range soakClients {
+		clients.Go(s.chat)
+	}
+	r := rand.New(rand.NewPCG(s.seed, 0))
+	began := time.Now()
+	told := began
+	last := s.p.stats()
+	var memory []resident
+	tick := time.NewTicker(soakTick)
+	defer tick.Stop()
+	for time.Since(began) < span && !s.failed() {
+		<-tick.C
+		last = s.look(last, r)
+		memory = append(memory, resident{time.Since(began), s.p.rss()})
+		if time.Since(told) >= 10*time.Second {
+			told = time.Now()
+			s.t.Logf("%v: %d connections, %v messages, %v open, %d KiB resident, %d threads", time.Since(began).Round(time.Second),
+				s.ids.Load(), last["msg_total"], last["connections"], s.p.rss()>>10, s.p.status("Threads"))
+		}
+	}
+	s.end()
+	clients.Wait()
+	s.storms.Wait()
+	s.flat(memory, span)
+}
+
+// chat is one client: a talk after the other.
+func (s *soak) chat() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		default:
+		}
+		t := newTalk(s.seed, s.nextID())
+		s.play(t)
+		time.Sleep(time.Duration(mix(s.seed^uint64(t.id)) % uint64(2*soakRest)))
+	}
+}
+
+// look is one turn of the operator: SIGUSR1 many times over, HUP, the log taken away under the proxy, now and then a storm of
+// connections. It returns the last answer to SIGUSR1.
+func (s *soak) look(last stats, r *rand.Rand) stats {
+	for range 1 + r.IntN(30) {
+		now := s.p.stats()
+		for _, name := range []string{"msg_total", "msg_req", "msg_ack", "msg_nak", "connections_total", "bad", "bytes_request"} {
+			if now[name] < last[name] {
+				s.t.Errorf("%s fell from %v to %v", name, last[name], now[name])
+			}
+		}
+		last = now
+	}
+	for range r.IntN(3) {
+		s.p.signal(syscall.SIGHUP)
+	}
+	s.log.rotate(s)
+	if r.IntN(4) == 0 {
+		for range soakStorm {
+			s.storms.Go(func() { s.play(newTouch(s.seed, s.nextID())) })
+		}
+	}
+	return last
+}
+
+// note keeps the first few errors, and ends the load.
+func (s *soak) note(err error) {
+	if err == nil {
+		return
+	}
+	s.mu.Lock()
+	if len(s.errs) < 10 {
+		s.errs = append(s.errs, err)
+	}
+	s.mu.Unlock()
+	s.end()
+}
+
+func (s *soak) wrap(t *talk, err error) {
+	if err != nil {
+		s.note(errors.Join(errors.New(t.String()), err))
+	}
+}
+
+func (s *soak) end() { s.once.Do(func() { close(s.stop) }) }
+
+func (s *soak) failed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.errs) > 0 || s.t.Failed()
+}
+
+// resident is the memory of the proxy at some time of the run.
+type resident struct {
+	at    time.Duration
+	bytes int64
+}
+
+// flat wants as much memory at the end of the run as in its middle. The race detector's shadow grows as it likes.
+func (s *soak) flat(memory []resident, span time.Duration) {
+	most := func(from, to float64) (m int64) {
+		for _, r := range memory {
+			if at := r.at.Seconds() / span.Seconds(); at >= from && at < to {
+				m = max(m, r.bytes)
+			}
+		}
+		return m
+	}
+	middle, end := most(0.3, 0.6), most(0.8, 2)
+	s.t.Logf("resident: %d KiB in the middle, %d KiB at the end", middle>>10, end>>10)
+	if middle == 0 || end == 0 {
+		if !s.failed() {
+			s.t.Errorf("the run was too short to compare memory: %d looks", len(memory))
+		}
+		return
+	}
+	if grown := end - middle; grown >= 4<<20 && !raceEnabled {
+		s.t.Errorf("resident memory grew by %d KiB from the middle of the run to its end", grown>>10)
+	}
+}
+
+// account waits for the end of everything and compares what all sides have counted.
+func (s *soak) account() {
+	t := s.t
+	if !holds(func() bool { now := s.p.stats(); return now["connections"] == 0 && now["buffered_bytes"] == 0 }) {
+		now := s.p.stats()
+		t.Errorf("after the load %v connections and %v bytes are left", now["connections"], now["buffered_bytes"])
+	}
+	s.servers.Wait()
+	want := s.p.stats()
+	if !holds(func() bool {
+		s.log.rotate(s)
+		return float64(s.log.conns) >= want["connections_total"]
+	}) {
+		t.Errorf("the log has %d CONN lines of %v connections", s.log.conns, want["connections_total"])
+	}
+	s.judge(true)
+	for _, err := range s.errs {
+		t.Error(err)
+	}
+	for name, n := range s.log.lines {
+		if c, counted := s.log.perConn[name]; n != want[name] || counted && c != n {
+			t.Errorf("%s: %v by SIGUSR1, %v by the log's REQ, RES and BAD lines, %v by its CONN lines", name, want[name], n, c)
+		}
+	}
+	if n := want["bad"]; n < float64(s.log.badLeast) || n > float64(s.log.badMost) {
+		t.Errorf("bad is %v, the ends sent %d to %d bad lines", n, s.log.badLeast, s.log.badMost)
+	}
+	ends := 0.0
+	for name, n := range want {
+		if len(name) > 4 && name[:4] == "end_" {
+			ends += n
+			if slices.Contains(soakNever, name) && n > 0 {
+				t.Errorf("%s is %v", name, n)
+			}
+		}
+	}
+	if ends != want["connections_total"] || int64(want["connections_total"]) != s.ids.Load() {
+		t.Errorf("%d connections were made, %v counted, %v ended", s.ids.Load(), want["connections_total"], ends)
+	}
+	if want["log_dropped"]+want["unmatched"]+want["untracked"] > 0 {
+		t.Errorf("log_dropped %v, unmatched %v, untracked %v", want["log_dropped"], want["unmatched"], want["untracked"])
+	}
+	t.Logf("%d connections, %v messages; %d judged in every count, %d between bounds", s.ids.Load(), want["msg_total"], s.log.exact, s.log.bounded)
+}
+
+// soakNever are the ends that no talk has.
+var soakNever = []string{
+	"end_refused", "end_unreachable", "end_connect_timeout", "end_no_ports", "end_connect_error", "end_idle", "end_line_timeout",
+	"end_half_close_timeout", "end_max_conn", "end_stopped", "end_error",
+}
