@@ -25,6 +25,8 @@ const (
 	acceptBudget = 64
 	// acceptPause is how long accepting rests after the kernel had no descriptor or memory, or maxconn was reached.
 	acceptPause = int64(50 * time.Millisecond)
+	// rawWait is how many ms the loop may wait without the Go scheduler knowing.
+	rawWait = 3
 	// sendVector is how many segments one send gathers.
 	sendVector = 64
 	// epollEdges is what a session's sockets are registered for, once.
@@ -143,11 +145,12 @@ func (e *epollEngine) turn() (bool, error) {
 	return done, nil
 }
 
-// collect fetches events, first without blocking and without the Go scheduler; it blocks only when there is nothing to do.
+// collect fetches events. It waits only when there is nothing else to do: shortly behind the Go scheduler's back, which
+// returns at once when events are there and saves the runtime's monitor from taking the processor away and giving it back,
+// then with its knowledge, so that a garbage collection never waits for an idle loop.
 func (e *epollEngine) collect() (int, syscall.Errno) {
-	n, errno := e.wait(0, false)
-	if n > 0 || errno != 0 || len(e.ready) > 0 {
-		return n, errno
+	if len(e.ready) > 0 {
+		return e.wait(0, false)
 	}
 	limit := e.wheel.wait(e.now)
 	if e.backlog {
@@ -160,9 +163,14 @@ func (e *epollEngine) collect() (int, syscall.Errno) {
 		ms = int((limit + time.Millisecond - 1) / time.Millisecond)
 	}
 	e.out.Idle(true)
-	n, errno = e.wait(ms, true)
-	e.out.Idle(false)
-	return n, errno
+	defer e.out.Idle(false)
+	if ms >= 0 && ms <= rawWait {
+		return e.wait(ms, false)
+	}
+	if n, errno := e.wait(rawWait, false); n > 0 || errno != 0 {
+		return n, errno
+	}
+	return e.wait(ms, true)
 }
 
 func (e *epollEngine) wait(ms int, blocking bool) (int, syscall.Errno) {
