@@ -18,7 +18,7 @@ WORKLOAD  ?= pingpong
 RACE      := ./codec/... ./stats/... ./accesslog/... ./proxy/... ./cmd/...
 
 .DEFAULT_GOAL := build
-.PHONY: build test race lint fuzz soak bench bench-full profile run clean help
+.PHONY: build test race lint fuzz mutants soak bench bench-full profile run clean help
 
 build: ## build the commands into bin/
 	$(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/ $(COMMANDS:%=./cmd/%)
@@ -48,6 +48,9 @@ fuzz: ## run each fuzz target for FUZZTIME (default 10s)
 		echo "== $$package $$target"; \
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package </dev/null || exit 1; \
 	done
+
+mutants: ## break codec's kernels on purpose and see that its tests notice, some minutes
+	$(GO) test -tags mutants -run TestMutants -timeout 30m ./codec
 
 soak: ## run mixed load with faults on each engine for SOAK (default 10m)
 	FOO_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./e2e

@@ -105,8 +105,14 @@ func (c *core) connectDone(s *session) {
 	s.active = c.now
 }
 
-// connectFailed: the upstream cannot be reached; the client gets FIN without an answer.
+// connectFailed: the upstream cannot be reached; the client gets FIN without an answer. An upstream that has reset what it had
+// just accepted was reached.
 func (c *core) connectFailed(s *session, errno syscall.Errno) {
+	if errno == syscall.ECONNRESET || errno == syscall.EPIPE {
+		c.connectDone(s)
+		c.sinkFailed(s, client)
+		return
+	}
 	c.refuse(s, connectCause(errno))
 }
 

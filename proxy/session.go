@@ -31,7 +31,7 @@ const (
 	classTunnel
 )
 
-var classNames = [...]string{"-", "foo", "arbitrary", "tunnel"}
+var classNames = [...]string{"unknown", "foo", "arbitrary", "tunnel"}
 
 func (c class) String() string { return classNames[c] }
 

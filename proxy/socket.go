@@ -310,18 +310,21 @@ func undelivered(fd int32, domain int) int {
 	if errno != 0 || n == 0 {
 		return 0
 	}
-	var state uint8 // the first byte of struct tcp_info
-	length := uint32(1)
-	_, _, errno = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
-		uintptr(unsafe.Pointer(&state)), uintptr(unsafe.Pointer(&length)), 0)
-	if errno != 0 || state == tcpClose {
+	if tcpClosed(fd) {
 		return 0
 	}
 	return int(n)
 }
 
-// tcpClose is TCP_CLOSE of the kernel's tcp_states.h.
-const tcpClose = 7
+// tcpClosed says whether a TCP connection has no state left: it was reset, or both sides have sent and acknowledged FIN.
+func tcpClosed(fd int32) bool {
+	const tcpClose = 7 // TCP_CLOSE of the kernel's tcp_states.h
+	var state uint8    // the first byte of struct tcp_info
+	length := uint32(1)
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&state)), uintptr(unsafe.Pointer(&length)), 0)
+	return errno == 0 && state == tcpClose
+}
 
 // closeSocket closes fd; with reset the peer gets RST instead of FIN.
 func closeSocket(fd int32, reset bool) {

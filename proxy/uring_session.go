@@ -12,8 +12,14 @@ import (
 // begun makes a session for an accepted descriptor and begins to connect its upstream. Sockets are in blocking mode: for a
 // non-blocking one io_uring would report EAGAIN instead of waiting for the socket.
 func (e *uringEngine) begun(fd int32) {
-	s := e.begin(fd, peerAddr(e.peerOf(fd)))
+	s := e.begin(fd, e.peerOf(fd))
 	s.eng.dial = dialWanted
+	switch { // the accept queue is emptied while the loop is ending
+	case e.killed:
+		e.kill(s, causeStopped)
+	case e.quiet:
+		e.stopRequests(s, causeStopped)
+	}
 	e.rearm(s)
 	e.touch(s)
 }
@@ -88,6 +94,7 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	switch errno := c.Errno(); errno {
 	case 0:
 		if s.flow[d].source != ended {
+			e.unmask(s, d)
 			e.sourceFIN(s, d)
 			s.recheck = e.now + deadPeerCheck
 			e.rearm(s)
@@ -101,6 +108,14 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 		if s.flow[d].source != ended {
 			e.sourceRST(s, d)
 		}
+	}
+}
+
+// unmask finds out whether the end of side d's stream is an RST whose error another operation has taken with it. A side that
+// was not sent FIN cannot have closed in good order.
+func (e *uringEngine) unmask(s *session, d side) {
+	if s.flow[d^1].sink == open && e.domain[d] != unix.AF_UNIX && tcpClosed(s.fd[d]) {
+		s.reset[d] = true
 	}
 }
 
@@ -187,15 +202,16 @@ func (e *uringEngine) relay(s *session, d side) bool {
 	return false
 }
 
-// send hands the front of flow d's queue to the kernel. WAITALL lets the kernel itself go on after a short send.
+// send hands the front of flow d's queue to the kernel. It goes without MSG_WAITALL: a short send shows that bytes move, on
+// which the time-outs depend, and does not hide an error that came after its part.
 func (e *uringEngine) send(s *session, d side) {
 	f := &s.flow[d]
 	to, r := int(s.fd[d^1]), uint64(newRef(opSend+uint8(d), s.gen, s.slot))
 	e.cork(s, d^1)
 	if f.queue.segs == 1 {
-		e.ring.PrepSend(to, e.slab.bytes(f.queue.head), unix.MSG_NOSIGNAL|unix.MSG_WAITALL, r)
+		e.ring.PrepSend(to, e.slab.bytes(f.queue.head), unix.MSG_NOSIGNAL, r)
 	} else {
-		e.ring.PrepSendv(to, e.gather(f), unix.MSG_NOSIGNAL|unix.MSG_WAITALL, r)
+		e.ring.PrepSendv(to, e.gather(f), unix.MSG_NOSIGNAL, r)
 	}
 	f.sending = true
 	s.eng.sentTurn[d] = e.turns
