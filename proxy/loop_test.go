@@ -223,6 +223,40 @@ func (r *loopRig) reads(p pair, n int) {
 	})
 }
 
+// Closing with RST destroys what the peer has not been sent yet, so the RST waits until the kernel has delivered everything.
+func TestLoopDeliversWhatCameBeforeTheReset(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		r := newLoopRig(t, engine, nil)
+		p := r.open()
+		r.limit(unix.SO_RCVBUF, p[server])
+		data := lines("REQ", 400<<10, 4000)
+		for sent := 0; sent < len(data) || undelivered(p[client], unix.AF_INET) > 0; r.turn() {
+			sent += some(send, p[client], data[sent:])
+		}
+		r.hangUp(p[client], true)
+		for range 20 { // more than it takes to see the reset
+			r.turn()
+		}
+		var got []byte
+		buf := make([]byte, 64<<10)
+		r.until("reset at the server", func() bool {
+			n, errno := recv(p[server], buf)
+			if errno == 0 && n == 0 {
+				t.Error("the reset is relayed as FIN")
+			}
+			if errno == 0 {
+				got = append(got, buf[:n]...)
+			}
+			return errno == unix.ECONNRESET
+		})
+		if !bytes.Equal(got, data) {
+			t.Errorf("the server has %d of the %d bytes that came before the reset", len(got), len(data))
+		}
+		r.hangUp(p[server], false)
+		r.gone()
+	})
+}
+
 // The kernel tells a reset once. When that goes to a send that had sent a part, the receive ends as after FIN.
 func TestLoopRelaysAResetThatASendHasSeen(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {

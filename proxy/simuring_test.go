@@ -203,7 +203,7 @@ func (u *simUring) recv(o *simOp, d side, eager bool) {
 		return
 	}
 	_, errno := k.recv(1)
-	if back := &s.flow[d^1]; k.rst && back.queue.bytes > 0 && back.sink == open { // the connection's state tells
+	if back := &s.flow[d^1]; k.rst && back.sink == open { // the connection's state tells
 		errno = syscall.ECONNRESET
 	}
 	end()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -45,6 +46,9 @@ func TestTableAgainstModel(t *testing.T) {
 				r := newRef(0, s.gen, s.slot)
 				if live[r] != nil || !s.live || s.fd != [2]int32{} || s.cause != causeNone || s.timer.tick != 0 {
 					t.Fatalf("slot %d generation %d is not fresh: %+v", s.slot, s.gen, s)
+				}
+				if slices.Contains(stale, r) {
+					t.Fatalf("%x comes again at once", uint64(r))
 				}
 				live[r] = s
 				order = append(order, r)
