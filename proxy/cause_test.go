@@ -54,7 +54,7 @@ func TestConnectCauses(t *testing.T) {
 
 func TestNamesOfClassesAndDirections(t *testing.T) {
 	names := []string{classUnknown.String(), classFoo.String(), classArbitrary.String(), classTunnel.String()}
-	if got := strings.Join(names, " "); got != "- foo arbitrary tunnel" {
+	if got := strings.Join(names, " "); got != "unknown foo arbitrary tunnel" {
 		t.Errorf("classes are %q", got)
 	}
 	if client.direction() != "request" || server.direction() != "response" {
