@@ -37,8 +37,9 @@ func newWheelRig(t failer, sessions int) *wheelRig {
 func (r *wheelRig) set(slot int32, at int64) {
 	n := r.timers[slot]
 	if n.set == 0 || at < n.set {
+		// A timer that is far already stands at the wheel's end, which may come before at.
+		n.far = n.set != 0 && n.far || at/tickLength+1 > r.w.tick+wheelSlots-1
 		n.set = at
-		n.far = at/tickLength+1 > r.w.tick+wheelSlots-1
 	}
 	n.at, n.due = at, max(at, r.now)
 	r.w.set(&r.tab, r.tab.at(slot), at)
