@@ -111,6 +111,27 @@ func TestLoopRelaysEveryEnd(t *testing.T) {
 	})
 }
 
+// A side that has sent FIN is not read any more, but that it has gone for good must still be seen: nobody else may end the
+// connection.
+func TestLoopSeesAResetAfterFIN(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for from, why := range []cause{causeClientFIN, causeServerFIN} {
+			t.Run(name(side(from)), func(t *testing.T) {
+				r := newLoopRig(t, engine, nil)
+				p := r.open()
+				r.move(p, client, []byte("REQ 1\n"), make([]byte, 100))
+				r.end(p, side(from), false)
+				r.hangUp(p[from], true)
+				r.gone()
+				if _, errno := recv(p[from^1], make([]byte, 1)); errno == unix.EAGAIN {
+					t.Error("the other side knows nothing of the end")
+				}
+				r.expect(map[stats.Counter]uint64{why.counter(): 1})
+			})
+		}
+	})
+}
+
 // A reader that stands still holds up its own peer within bounds, and loses nothing.
 func TestLoopHoldsBackAFastSide(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
