@@ -22,7 +22,6 @@ const (
 	causeIdle
 	causeLineTimeout
 	causeHalfCloseTimeout
-	causeMaxConn
 	causeStopped
 	causeError
 	causeCount
@@ -32,7 +31,7 @@ const (
 var causeNames = [causeCount]string{
 	"-", "client-fin", "server-fin", "client-rst", "server-rst", "violation-request", "violation-response", "arbitrary",
 	"refused", "unreachable", "connect-timeout", "no-ports", "connect-error", "idle", "line-timeout", "half-close-timeout",
-	"max-conn", "stopped", "error",
+	"stopped", "error",
 }
 
 func (c cause) String() string { return causeNames[c] }

@@ -51,7 +51,6 @@ const (
 	EndIdle
 	EndLineTimeout
 	EndHalfCloseTimeout
-	EndMaxConn
 	EndStopped
 	EndError
 
@@ -76,7 +75,7 @@ var counterNames = [NumCounters]string{
 	EndArbitrary: "end_arbitrary", EndRefused: "end_refused", EndUnreachable: "end_unreachable",
 	EndConnectTimeout: "end_connect_timeout", EndNoPorts: "end_no_ports", EndConnectError: "end_connect_error",
 	EndIdle: "end_idle", EndLineTimeout: "end_line_timeout", EndHalfCloseTimeout: "end_half_close_timeout",
-	EndMaxConn: "end_max_conn", EndStopped: "end_stopped", EndError: "end_error",
+	EndStopped: "end_stopped", EndError: "end_error",
 }
 
 var reasons = func() (r [NumCounters]string) {
