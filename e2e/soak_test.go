@@ -296,5 +296,5 @@ func (s *soak) account() {
 // soakNever are the ends that no talk has.
 var soakNever = []string{
 	"end_refused", "end_unreachable", "end_connect_timeout", "end_no_ports", "end_connect_error", "end_idle", "end_line_timeout",
-	"end_half_close_timeout", "end_max_conn", "end_stopped", "end_error",
+	"end_half_close_timeout", "end_stopped", "end_error",
 }
