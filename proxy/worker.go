@@ -29,8 +29,7 @@ type worker struct {
 	given   []int32    // descriptors accepted for this loop by the acceptor
 }
 
-// run is the body of the worker's goroutine; it calls opened once it is known whether the loop can run. The thread is locked before its affinity is set, else the affinity would stay
-// with whatever goroutine runs on it next. It is never unlocked: the thread ends with the goroutine.
+// run is the body of the worker's goroutine; it calls opened once it is known whether the loop can run.
 func (w *worker) run(opened func()) error {
 	defer w.engine.close()
 	err := w.open()
@@ -41,6 +40,8 @@ func (w *worker) run(opened func()) error {
 	return w.engine.run()
 }
 
+// open locks the thread before its affinity is set, else the affinity would stay with whatever goroutine runs on it next. It is
+// never unlocked: the thread ends with the goroutine.
 func (w *worker) open() error {
 	runtime.LockOSThread()
 	if w.cpu >= 0 {
