@@ -196,7 +196,7 @@ func (w *simWorld) timeLine(cn *simConn, d side, from int) {
 // ended tells the session of the end of side d's stream as recv reports it.
 func (w *simWorld) ended(cn *simConn, d side, errno syscall.Errno) {
 	w.event(cn, d, "ended", int(errno))
-	if errno != 0 || cn.s.flow[d].ending == endNone {
+	if errno != 0 || cn.s.reset[d] || cn.s.flow[d].ending == endNone {
 		cn.moved = w.now
 	}
 	if errno != 0 {
