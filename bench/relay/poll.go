@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"fmt"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -92,12 +91,12 @@ func (p *poller) turn() error {
 		}
 	}
 	// A signal context is looked at twice a second.
-	_, _, e := unix.Syscall(unix.SYS_POLL, uintptr(unsafe.Pointer(&p.fds[0])), uintptr(len(p.fds)), 500)
-	if e == unix.EINTR {
+	_, err := unix.Poll(p.fds, 500)
+	if err == unix.EINTR {
 		return nil
 	}
-	if e != 0 {
-		return fmt.Errorf("poll: %w", e)
+	if err != nil {
+		return fmt.Errorf("poll: %w", err)
 	}
 	kept := p.pairs[:0]
 	for _, x := range p.pairs {
