@@ -242,7 +242,7 @@ func (e *uringEngine) handle(c *ring.CQE) {
 		e.onConnect(r, c)
 	case opCancel:
 		if s := e.table.find(r); s != nil {
-			e.settle(s)
+			e.onCancel(s, c)
 		}
 	case opAccept:
 		e.onAccept(c)
@@ -250,6 +250,16 @@ func (e *uringEngine) handle(c *ring.CQE) {
 		e.waker.Drain()
 		e.waking = c.More()
 	}
+}
+
+// onCancel: a cancel has ended. One that came while its operation was just being served (EALREADY) has not stopped a multishot
+// receive, which stays armed: what is then still in flight and unwanted is asked again.
+func (e *uringEngine) onCancel(s *session, c *ring.CQE) {
+	if c.Errno() != 0 {
+		s.eng.cancelled = [2]bool{}
+		s.eng.closing = false
+	}
+	e.settle(s)
 }
 
 // settle notes that one operation of s has had its final completion.
