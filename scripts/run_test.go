@@ -242,7 +242,7 @@ func TestSignals(t *testing.T) {
 	for signal, want := range map[syscall.Signal]int{syscall.SIGTERM: 143, syscall.SIGHUP: 129, syscall.SIGKILL: -1} {
 		t.Run(signal.String(), func(t *testing.T) {
 			if _, err := exec.LookPath("setpriv"); err != nil && signal == syscall.SIGKILL {
-				t.Skip("without setpriv nothing can end the processes of a killed script")
+				t.Fatal("setpriv is missing (package util-linux): without it nothing can end the processes of a killed script")
 			}
 			s := startOnTTY(t)
 			if n := len(s.processes()); n < 4 {
