@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Answers are matched to requests by Seq, in any order; one that matches none is forwarded and counted as unmatched.
@@ -20,9 +21,12 @@ func TestUnmatchedAnswers(t *testing.T) {
 		const answers = "NAK 3\nACK 1\nACK 1 again\nACK 77 wrong\nNAK -4\nACK 2\n"
 		ok(t, s.send([]byte(answers)))
 		ok(t, c.expectText(answers))
-		p.counts(stats{"msg_req": 4, "msg_ack": 5, "msg_nak": 2, "unmatched": 4, "bad": 0})
+		p.counts(stats{
+			"msg_req": 4, "msg_ack": 5, "msg_nak": 2, "bad": 0, "unmatched": 4, "duplicate": 1,
+			"outstanding": 1, "unanswered": 0, "latency_count": 3,
+		})
 		finish(t, c, s)
-		p.reaches(stats{"connections": 0})
+		p.reaches(stats{"connections": 0, "outstanding": 0, "unanswered": 1})
 		p.stop()
 		records := parseLog(t, readFile(t, log))
 		got := map[string]string{}
@@ -40,6 +44,39 @@ func TestUnmatchedAnswers(t *testing.T) {
 		}
 		if list := strings.Join(unmatched, ", "); list != "ACK 5, ACK 1, ACK 77, NAK -4" {
 			t.Errorf("unmatched answers are logged as %s", list)
+		}
+	})
+}
+
+// Without a log, answers are matched only when asked for; then the latency is what the server took.
+func TestTrack(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		const slow = 50 * time.Millisecond
+		for _, flags := range [][]string{nil, {"--track=off"}, {"--track=on"}} {
+			p := start(t, engine, u.addr, flags...)
+			c, s := p.pair(u)
+			ok(t, c.send([]byte("REQ 1\nREQ 2\n")))
+			ok(t, s.expectText("REQ 1\nREQ 2\n"))
+			ok(t, s.send([]byte("ACK 1\n")))
+			ok(t, c.expectText("ACK 1\n"))
+			time.Sleep(slow) // the time that is measured
+			ok(t, s.send([]byte("NAK 2\nNAK 2\n")))
+			ok(t, c.expectText("NAK 2\nNAK 2\n"))
+			got := p.stats()
+			if _, tracked := got["latency_count"]; tracked != (len(flags) > 0 && flags[0] == "--track=on") {
+				t.Errorf("%v: latency is measured: %v", flags, tracked)
+			} else if tracked {
+				if got["latency_count"] != 2 || got["duplicate"] != 1 {
+					t.Errorf("%v latencies, %v duplicates, want 2 and 1", got["latency_count"], got["duplicate"])
+				}
+				if us := float64(slow.Microseconds()); got["latency_max_us"] < us || got["latency_p50_us"] >= got["latency_max_us"] {
+					t.Errorf("latencies up to %v µs, half of them up to %v; one is %v", got["latency_max_us"], got["latency_p50_us"], us)
+				}
+			} else if got["unmatched"] != 0 {
+				t.Errorf("%v: %v answers are unmatched", flags, got["unmatched"])
+			}
+			finish(t, c, s)
 		}
 	})
 }

@@ -27,9 +27,10 @@ func TestEveryCauseHasItsCounterAndName(t *testing.T) {
 }
 
 func TestTheFirstCauseStays(t *testing.T) {
-	var s session
-	s.end(causeServerRST)
-	s.end(causeClientFIN)
+	c := newTestCore(t, Config{}, 4, 0)
+	s := c.begin(-1, testClient)
+	c.end(s, causeServerRST)
+	c.end(s, causeClientFIN)
 	if s.cause != causeServerRST {
 		t.Errorf("cause is %v", s.cause)
 	}

@@ -53,6 +53,8 @@ type Config struct {
 	TimeoutLine      time.Duration // from the first byte of a request line to its LF, while the upstream takes data
 	TimeoutHalfClose time.Duration // no byte after one side has ended
 
+	Track bool // match requests with answers and measure their latency even when there is no log, which always does
+
 	Log          string // path of the request log, "" = none, "-" = stdout
 	LogFormat    string // "text", "json"
 	LogOverflow  string // "drop", "block"

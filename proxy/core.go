@@ -13,22 +13,24 @@ import (
 // core is what one loop owns, whatever its engine: sessions, memory, timers, figures, log. Nothing in it is shared with
 // another loop except conns, which is touched when a connection comes or goes.
 type core struct {
-	cfg    *Config
-	index  int // of the loop
-	loops  int
-	slab   *slab
-	table  table
-	wheel  wheel
-	local  stats.Local
-	out    *stats.Core
-	log    *accesslog.Ring // nil = no log
-	tracks *trackerPool    // nil unless requests are matched with their answers
+	cfg   *Config
+	index int // of the loop
+	loops int
+	slab  *slab
+	table table
+	wheel wheel
+	local stats.Local
+	out   *stats.Core
+	log   *accesslog.Ring // nil = no log
+
+	tracks  *trackerPool     // nil unless requests are matched with their answers; so is latency
+	latency *stats.Histogram // of requests that were answered, ns
 
 	now      int64 // ns of the loop's clock, read once per turn
 	wallZero int64 // Unix time in µs when the loop's clock was 0
 
 	reserved int     // segments of the slab kept so that every flow can have one
-	lineEnds []int32 // scratch of scan
+	lineEnds []int32 // scratch of scan, nil like tracks
 	conns    *atomic.Int64
 	opened   uint64 // sessions begun on this loop
 	upstream netip.AddrPort
@@ -69,6 +71,7 @@ func (c *core) begin(fd int32, from netip.AddrPort) *session {
 	}
 	c.opened++
 	c.local[stats.Accepted]++
+	c.local[stats.Connecting]++
 	return s
 }
 
@@ -81,16 +84,17 @@ func (c *core) release(s *session) {
 		s.flow[d].queue.drop(c.slab)
 	}
 	c.wheel.clear(&c.table, s)
-	s.end(causeError)
+	c.end(s, causeError)
 	if s.class == classUnknown {
 		c.local[stats.BytesRequest] += s.uncounted[client]
 		c.local[stats.BytesResponse] += s.uncounted[server]
 	}
 	c.logEnd(s)
-	if s.track != nil {
-		s.track.reset()
-		s.track = nil
+	c.untrack(s)
+	if s.class != classUnknown {
+		c.local[openOf(s.class)]--
 	}
+	c.local[stats.Closing]--
 	c.local[stats.Ended]++
 	c.local[s.cause.counter()]++
 	c.table.put(s)
@@ -100,6 +104,9 @@ func (c *core) release(s *session) {
 // publish makes the loop's figures visible, once per turn.
 func (c *core) publish(kernelSegs int) {
 	c.local[stats.Buffered] = uint64(len(c.slab.segs)-c.slab.free-kernelSegs) * segSize
+	if c.latency != nil {
+		c.latency.Publish()
+	}
 	c.out.Publish(&c.local, c.now)
 }
 

@@ -131,10 +131,4 @@ func newBareCore(cfg *Config, memory *slab, reserved int) *core {
 	return c
 }
 
-// track has the core match requests with answers.
-func (c *core) track() {
-	c.tracks = newTrackerPool(trackMax)
-	c.lineEnds = make([]int32, max(c.cfg.MaxBuffer, segSize)/shortestMessage+1)
-}
-
 var testClient = netip.MustParseAddrPort("192.0.2.1:4711")

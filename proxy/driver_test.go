@@ -26,7 +26,7 @@ type driver struct {
 func newDriver(t *testing.T, cfg Config) *driver {
 	t.Helper()
 	c := newTestCore(t, cfg, 64, 2)
-	c.track()
+	c.enableTracking()
 	c.conns.Add(1)
 	d := &driver{t: t, c: c, s: c.begin(-1, testClient), high: 1, room: [2]int{1 << 30, 1 << 30}}
 	c.rearm(d.s)

@@ -1,9 +1,25 @@
 package proxy
 
-import "syscall"
+import (
+	"syscall"
+
+	"fooproxy/stats"
+)
 
 // How sessions end. Everything here turns what has happened to one side into what is owed to the other; the engines carry
 // it out by asking session.want.
+
+// end notes why the session ends; the first cause stays.
+func (c *core) end(s *session, why cause) {
+	if s.cause != causeNone {
+		return
+	}
+	s.cause = why
+	c.local[stats.Closing]++
+	if !s.connected {
+		c.local[stats.Connecting]--
+	}
+}
 
 // sourceFIN: side d has sent FIN after everything it had to say. From a peer known to have reset its connection (seen when
 // sending to it) the end of the stream means RST.
@@ -18,7 +34,7 @@ func (c *core) sourceFIN(s *session, d side) {
 		return
 	}
 	f.ending = endFIN
-	s.end(causeClientFIN + cause(d))
+	c.end(s, causeClientFIN+cause(d))
 	c.halfClosed(s)
 }
 
@@ -35,7 +51,7 @@ func (c *core) sourceRST(s *session, d side) {
 	s.reset[d] = true
 	f.source = ended
 	f.ending = endRST
-	s.end(causeClientRST + cause(d))
+	c.end(s, causeClientRST+cause(d))
 	c.halfClosed(s)
 	c.loseSink(s, d^1)
 }
@@ -49,7 +65,7 @@ func (s *session) heardFIN(d side) bool {
 // that is still read to its end, which then counts as RST.
 func (c *core) sinkFailed(s *session, d side) {
 	s.reset[d^1] = true
-	s.end(causeClientRST + cause(d^1))
+	c.end(s, causeClientRST+cause(d^1))
 	c.halfClosed(s)
 	if back := &s.flow[d^1]; back.source == ended {
 		back.ending = endRST
@@ -103,6 +119,9 @@ func (c *core) sinkEnded(s *session) {
 func (c *core) connectDone(s *session) {
 	s.connected = true
 	s.active = c.now
+	if s.cause == causeNone {
+		c.local[stats.Connecting]--
+	}
 }
 
 // connectFailed: the upstream cannot be reached; the client gets FIN without an answer. An upstream that has reset what it had
@@ -132,7 +151,7 @@ func connectCause(errno syscall.Errno) cause {
 
 // refuse ends a session whose client shall reach nobody: what it sent is dropped, and it gets FIN.
 func (c *core) refuse(s *session, why cause) {
-	s.end(why)
+	c.end(s, why)
 	heard := s.flow[client].source == ended
 	c.loseSink(s, client)
 	if !heard {
@@ -150,7 +169,7 @@ func (c *core) refuse(s *session, why cause) {
 // stopRequests ends a session from the client's side without losing what was accepted: requests go on to the upstream and
 // then FIN, answers come back as long as one is owed. What the client sends from now on is dropped.
 func (c *core) stopRequests(s *session, why cause) {
-	s.end(why)
+	c.end(s, why)
 	s.noRequests = true
 	f := &s.flow[client]
 	if f.source == reading {
@@ -177,7 +196,7 @@ func (c *core) stopAnswers(s *session) {
 
 // stopBoth ends a session after a violation of the server: what was valid is delivered both ways, then both sides get FIN.
 func (c *core) stopBoth(s *session, why cause) {
-	s.end(why)
+	c.end(s, why)
 	for d := range s.flow {
 		f := &s.flow[d]
 		if f.source == reading {
@@ -193,7 +212,7 @@ func (c *core) stopBoth(s *session, why cause) {
 // kill ends a session at once. A side that does not get all of what was accepted for it gets RST, so that it cannot take the
 // part for the whole.
 func (c *core) kill(s *session, why cause) {
-	s.end(why)
+	c.end(s, why)
 	for d := range s.flow {
 		if s.flow[d].queue.bytes > 0 {
 			s.abort[d^1] = true

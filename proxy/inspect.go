@@ -122,7 +122,11 @@ func (c *core) decide(s *session, k class) {
 		s.lineStart = 0
 	}
 	c.local[stats.ClassFoo+stats.Counter(k-classFoo)]++
+	c.local[openOf(k)]++
 }
+
+// openOf is where open sessions of a class that is decided are counted.
+func openOf(k class) stats.Counter { return stats.OpenFoo + stats.Counter(k-classFoo) }
 
 // violated: rest[0], n bytes into what side d has just sent, cannot be Foo. It says whether the session goes on with rest.
 func (c *core) violated(s *session, d side, n uint64, rest []byte) bool {
@@ -144,6 +148,7 @@ func (c *core) violated(s *session, d side, n uint64, rest []byte) bool {
 		c.decide(s, classFoo)
 	}
 	c.local[stats.Bad]++
+	c.local[stats.BadType+stats.Counter(v.Want-codec.WantType)]++
 	c.logBad(s, d, v, rest)
 	if c.cfg.OnViolation == Forward {
 		f.resync = true

@@ -133,8 +133,9 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	w.core = c
 	if p.log != nil {
 		c.log = p.log.Ring(index)
-		c.tracks = newTrackerPool(trackMax)
-		c.lineEnds = make([]int32, max(p.cfg.MaxBuffer, segSize)/shortestMessage+1)
+	}
+	if p.Tracking() {
+		c.enableTracking()
 	}
 	if p.uring != nil {
 		w.engine, err = newUringEngine(c, w, target, *p.uring)
@@ -143,9 +144,6 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	}
 	return err
 }
-
-// shortestMessage is "REQ 1\n".
-const shortestMessage = 6
 
 // chooseEngine settles what Config.Engine means on this kernel.
 func (p *Proxy) chooseEngine() error {
@@ -298,6 +296,12 @@ func (p *Proxy) Snapshot() stats.Snapshot {
 	}
 	return snap
 }
+
+// Tracking says whether requests are matched with their answers.
+func (p *Proxy) Tracking() bool { return p.log != nil || p.cfg.Track }
+
+// Latency is how long the requests that were answered took, over all loops; empty unless they are matched.
+func (p *Proxy) Latency() *stats.Distribution { return p.stats.Latency() }
 
 // Reopen reopens the request log, after it was moved away.
 func (p *Proxy) Reopen() error {

@@ -12,9 +12,20 @@ import (
 // unanswered, their answers as unmatched: totals stay right, latencies are missing.
 const trackMax = 1 << 16
 
+// enableTracking has the core match requests with answers from now on, and keep their latencies.
+func (c *core) enableTracking() {
+	c.tracks = newTrackerPool(trackMax)
+	c.latency = c.out.EnableLatency()
+	c.lineEnds = make([]int32, max(c.cfg.MaxBuffer, segSize)/shortestMessage+1)
+}
+
+// shortestMessage is "REQ 1\n".
+const shortestMessage = 6
+
 // trackLines matches requests with answers; each of ends is the offset just after an LF of data.
 func (c *core) trackLines(s *session, d side, data []byte, ends []int32) {
 	head := &s.flow[d].head
+	waiting := s.track.len()
 	start := int32(0)
 	for _, end := range ends {
 		m := head.Line(data[start:end])
@@ -26,6 +37,19 @@ func (c *core) trackLines(s *session, d side, data []byte, ends []int32) {
 		}
 	}
 	head.Partial(data[start:])
+	c.local[stats.Outstanding] += uint64(s.track.len() - waiting)
+}
+
+// untrack forgets the requests of a session that has ended.
+func (c *core) untrack(s *session) {
+	if s.track == nil {
+		return
+	}
+	n := uint64(s.track.len())
+	c.local[stats.Unanswered] += n
+	c.local[stats.Outstanding] -= n
+	s.track.reset()
+	s.track = nil
 }
 
 func (c *core) trackRequest(s *session, m *codec.Message) {
@@ -39,10 +63,14 @@ func (c *core) trackRequest(s *session, m *codec.Message) {
 func (c *core) trackAnswer(s *session, m *codec.Message) {
 	if m.Fits {
 		if start, size, ok := s.track.match(m.Seq); ok {
+			c.latency.Record(c.now - start)
 			c.logRequest(s, m.Seq, true, size, m, start)
 			return
 		}
 		c.local[stats.Unmatched]++
+		if s.track.answered(m.Seq) {
+			c.local[stats.Duplicate]++
+		}
 	} else {
 		c.local[stats.Untracked]++
 	}

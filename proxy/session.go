@@ -107,13 +107,6 @@ func (s *session) want(d side) action {
 // finished is true when nothing more can be delivered and no source needs draining: the engine closes the session then.
 func (s *session) finished() bool { return s.flow[client].finished() && s.flow[server].finished() }
 
-// end notes why the session ends; the first cause stays.
-func (s *session) end(why cause) {
-	if s.cause == causeNone {
-		s.cause = why
-	}
-}
-
 // pending is how many requests have been forwarded and not been answered.
 func (s *session) pending() uint64 {
 	if answers := s.count.Ack + s.count.Nak; s.count.Req > answers {

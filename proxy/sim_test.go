@@ -23,7 +23,7 @@ func simulate(t failer, c chooser, memory *slab, style func(*simWorld) simStyle)
 	w := &simWorld{failer: t, chooser: c, core: newBareCore(&cfg, part(memory, segs), 2*simConns)}
 	w.table.genFirst = genMask - uint32(c.pick(4)) // generations wrap
 	if tracked {
-		w.track()
+		w.enableTracking()
 	}
 	w.style = style(w)
 	for range c.pick(simSteps) {
@@ -177,7 +177,7 @@ func TestSimulationAgainstItsLog(t *testing.T) {
 				simulate(t, newSeedChooser(seed), memory, func(world *simWorld) simStyle {
 					w = world
 					w.log = l.Ring(0)
-					w.track()
+					w.enableTracking()
 					return style(w)
 				})
 				for i, n := range w.local {

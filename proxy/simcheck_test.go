@@ -32,9 +32,34 @@ func (w *simWorld) check() {
 			w.Fatalf("%v is %d, want %d", c, w.local[c], w.want[c])
 		}
 	}
+	w.checkLevels()
 	for _, r := range w.stale {
 		if s := w.table.find(r); s != nil {
 			w.Fatalf("a stale reference finds slot %d", s.slot)
+		}
+	}
+}
+
+// checkLevels: what the loop says there is now is what a walk over the sessions finds.
+func (w *simWorld) checkLevels() {
+	want := map[stats.Counter]uint64{}
+	w.table.each(func(s *session) {
+		switch {
+		case s.cause != causeNone:
+			want[stats.Closing]++
+		case !s.connected:
+			want[stats.Connecting]++
+		}
+		if s.class != classUnknown {
+			want[openOf(s.class)]++
+		}
+		if s.track != nil {
+			want[stats.Outstanding] += uint64(s.track.len())
+		}
+	})
+	for c := range stats.NumCounters {
+		if c.Level() && c != stats.Buffered && w.local[c] != want[c] {
+			w.Fatalf("%v is %d, want %d", c, int64(w.local[c]), want[c])
 		}
 	}
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"unsafe"
 )
 
@@ -11,16 +12,22 @@ import (
 // mostly answer in order. Only an answer that is not there makes the tracker put its requests into an index by Seq, where
 // all that follow are found at constant cost, in any order and however many share a Seq.
 //
-// A tracker without requests holds no memory: it borrows a table from its loop's pool and gives it back with the last one.
+// A tracker without requests holds no table: it borrows one from its loop's pool and gives it back with the last request.
+//
+// It also remembers the Seqs of the latest answers it has matched, to tell an answer that comes twice from one that nobody asked
+// for. A Seq that is used again is outstanding first, so its answer matches.
 type tracker struct {
-	pool  *trackerPool
-	table *trackTable // nil exactly while there is no request
+	pool    *trackerPool
+	table   *trackTable // nil exactly while there is no request
+	matches uint        // answers matched so far
+	latest  [trackLatest]int64
 }
 
 const (
-	trackSlots = 8       // of the smallest table; each class has twice as many as the one below
-	trackScan  = 8       // how many of the oldest requests are tried before the index
-	trackSpare = 8 << 20 // bytes of unused tables that a pool keeps: a full chain of tables up to 65536 requests
+	trackSlots  = 8       // of the smallest table; each class has twice as many as the one below
+	trackScan   = 8       // how many of the oldest requests are tried before the index
+	trackLatest = 16      // matched answers remembered
+	trackSpare  = 8 << 20 // bytes of unused tables that a pool keeps: a full chain of tables up to 65536 requests
 )
 
 // trackEntry is one request. Entries are named by their place in the table, from 1; 0 means none.
@@ -129,11 +136,18 @@ func (k *tracker) match(seq int64) (start int64, size uint64, ok bool) {
 	t.entries[e.prev].next = e.next
 	t.entries[e.next].prev = e.prev
 	e.next, t.free = t.free, i
+	k.latest[k.matches%trackLatest] = seq
+	k.matches++
 	if t.live--; t.live == 0 {
 		k.pool.put(t)
 		k.table = nil
 	}
 	return start, size, true
+}
+
+// answered says whether one of the latest answers matched had this Seq.
+func (k *tracker) answered(seq int64) bool {
+	return slices.Contains(k.latest[:min(k.matches, trackLatest)], seq)
 }
 
 // len returns the number of outstanding requests.

@@ -259,6 +259,28 @@ func TestTrackerAllocatesNothing(t *testing.T) {
 	}
 }
 
+// An answer is known as a repeated one while its match is among the latest of its own connection.
+func TestTrackerKnowsRepeatedAnswers(t *testing.T) {
+	pool := newTrackerPool(100)
+	k, other := pool.tracker(), pool.tracker()
+	if k.answered(0) {
+		t.Error("a fresh tracker knows an answer")
+	}
+	for seq := range int64(trackLatest + 1) {
+		k.add(seq, 0, 0)
+		if k.answered(seq) {
+			t.Errorf("request %d is known as answered before it was", seq)
+		}
+		k.match(seq)
+		if !k.answered(seq) || other.answered(seq) {
+			t.Errorf("after answer %d: known %v, to another connection %v", seq, k.answered(seq), other.answered(seq))
+		}
+	}
+	if k.answered(0) || !k.answered(1) {
+		t.Errorf("not the latest %d answers are known", trackLatest)
+	}
+}
+
 // One operation is one request and its answer.
 func BenchmarkTracker(b *testing.B) {
 	for _, n := range []int{1, 64, 50_000} {

@@ -2,7 +2,7 @@ package stats
 
 import "strings"
 
-// Counter names one of the figures that a loop keeps. All are totals since the start and only grow, except Buffered.
+// Counter names one of the figures that a loop keeps. All are totals since the start and only grow, except the levels.
 type Counter int
 
 // The counters. BytesRequest and BytesResponse are Foo bytes accepted for forwarding; the tunnel's are counted apart, in
@@ -12,9 +12,18 @@ const (
 	Ack
 	Nak
 
-	Bad       // violations (policy close) and bad lines forwarded (policy forward)
-	Unmatched // answers that match no outstanding request; only when tracking
-	Untracked // messages whose Seq does not fit int64 or that found the tracking table full; only when tracking
+	Bad // violations (policy close) and bad lines forwarded (policy forward); the next six are its parts
+	BadType
+	BadSpace
+	BadSeq
+	BadSeqEnd
+	BadUTF8
+	BadLine // longer than allowed
+
+	Unmatched  // answers that match no outstanding request; this and the next three only when tracking
+	Duplicate  // those of Unmatched that repeat one of the connection's latest matched answers
+	Unanswered // requests without an answer when their connection ended
+	Untracked  // messages whose Seq does not fit int64 or that found the tracking table full
 
 	Accepted // connections; Accepted - Ended are open
 	Ended
@@ -33,8 +42,15 @@ const (
 	AcceptErrors // failed accepts
 	AcceptPauses // times accepting was suspended
 
-	Buffered   // a level, not a total: bytes held in user space now
 	LogDropped // lines that the access log dropped
+
+	Connecting // the first level: connections whose upstream is not connected yet
+	Closing    // connections that have begun to end; Accepted - Ended - Connecting - Closing are in between
+	OpenFoo    // connections that have not ended, by class as far as it is decided
+	OpenArbitrary
+	OpenTunnel
+	Outstanding // requests waiting for their answers; only when tracking
+	Buffered    // the last level: bytes held in user space now
 
 	EndClientFIN // connections ended, by reason; their sum is Ended
 	EndServerFIN
@@ -60,15 +76,23 @@ const (
 // EndFirst is the first of the reasons for which a connection ends; the last is NumCounters - 1.
 const EndFirst = EndClientFIN
 
+// Level says whether c tells how much there is now, and may shrink, instead of how much there has been since the start.
+func (c Counter) Level() bool { return c >= Connecting && c <= Buffered }
+
 var counterNames = [NumCounters]string{
 	Req: "msg_req", Ack: "msg_ack", Nak: "msg_nak",
-	Bad: "bad", Unmatched: "unmatched", Untracked: "untracked",
+	Bad: "bad", BadType: "bad_type", BadSpace: "bad_space", BadSeq: "bad_seq", BadSeqEnd: "bad_seq_end", BadUTF8: "bad_utf8",
+	BadLine:   "bad_line_length",
+	Unmatched: "unmatched", Duplicate: "duplicate", Unanswered: "unanswered", Untracked: "untracked",
 	Accepted: "connections_total", Ended: "connections_ended",
 	ClassFoo: "class_foo", ClassArbitrary: "class_arbitrary", ClassTunnel: "class_tunnel",
 	BytesRequest: "bytes_request", BytesResponse: "bytes_response",
 	BytesTunnelIn: "bytes_tunnel_in", BytesTunnelOut: "bytes_tunnel_out",
 	ReadPauses: "read_pauses", NoBuffer: "no_buffer", AcceptErrors: "accept_errors", AcceptPauses: "accept_pauses",
-	Buffered: "buffered_bytes", LogDropped: "log_dropped",
+	LogDropped: "log_dropped",
+	Connecting: "connecting", Closing: "closing",
+	OpenFoo: "open_foo", OpenArbitrary: "open_arbitrary", OpenTunnel: "open_tunnel",
+	Outstanding: "outstanding", Buffered: "buffered_bytes",
 	EndClientFIN: "end_client_fin", EndServerFIN: "end_server_fin",
 	EndClientRST: "end_client_rst", EndServerRST: "end_server_rst",
 	EndViolationRequest: "end_violation_request", EndViolationResponse: "end_violation_response",

@@ -41,6 +41,14 @@ func (d *Distribution) Quantile(q float64) int64 {
 	return d.Max
 }
 
+// Mean returns the average in ns, 0 when there are none.
+func (d *Distribution) Mean() float64 {
+	if d.Count == 0 {
+		return 0
+	}
+	return float64(d.Sum) / float64(d.Count)
+}
+
 // CountUpTo returns how many durations are at most ns. Those in the bucket of ns itself, at most a thousandth away, are
 // counted in.
 func (d *Distribution) CountUpTo(ns int64) uint64 {

@@ -195,3 +195,14 @@ func BenchmarkHistogram(b *testing.B) {
 		}
 	})
 }
+
+func TestDistributionText(t *testing.T) {
+	const want = "latency_count 4\nlatency_mean_us 2.500\nlatency_p50_us 1.000\nlatency_p90_us 7.000\n" +
+		"latency_p99_us 7.000\nlatency_p999_us 7.000\nlatency_max_us 7.000\n"
+	if got := string(record(1000, 1000, 1000, 7000).AppendText(nil)); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if got := string(new(Distribution).AppendText(nil)); got[:len("latency_count 0\nlatency_mean_us 0.000\n")] != "latency_count 0\nlatency_mean_us 0.000\n" {
+		t.Errorf("an empty one is\n%s", got)
+	}
+}

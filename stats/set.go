@@ -63,7 +63,7 @@ func (s *Set) Settle(limit time.Duration) {
 	}
 }
 
-// Snapshot is the sum of all cores at one time. Its counters only grow from one snapshot to the next, except Buffered.
+// Snapshot is the sum of all cores at one time. Its counters only grow from one snapshot to the next, except the levels.
 // Rates are messages per second over a moving window of the last 1 s or 10 s, of which the slot that is not over yet is
 // the last 10 ms; the divisor is always the window's length, also right after the start.
 type Snapshot struct {

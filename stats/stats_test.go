@@ -136,6 +136,15 @@ func TestReadDoesNotWaitForAnInterruptedWriter(t *testing.T) {
 	}
 }
 
+func TestLevels(t *testing.T) {
+	for c := range NumCounters {
+		want := c == Connecting || c == Closing || c == OpenFoo || c == OpenArbitrary || c == OpenTunnel || c == Outstanding || c == Buffered
+		if c.Level() != want {
+			t.Errorf("%v: level %v", c, c.Level())
+		}
+	}
+}
+
 func TestBufferedIsALevel(t *testing.T) {
 	set := NewSet(2)
 	set.Core(0).Publish(&Local{Buffered: 100}, 0)
@@ -227,12 +236,14 @@ func TestAppendText(t *testing.T) {
 	const head = "before\n" +
 		"msg_total 19\nmsg_req 13\nmsg_ack 5\nmsg_nak 1\n" +
 		"request_rate_1s 13\nrequest_rate_10s 1.3\nresponse_rate_1s 6\nresponse_rate_10s 0.6\n" +
-		"bad 2\nunmatched 0\nuntracked 0\nconnections 3\nconnections_total 4\nclass_foo 0\n"
+		"bad 2\nbad_type 0\n"
 	if !strings.HasPrefix(text, head) {
 		t.Errorf("text begins\n%s\nwant\n%s", text, head)
 	}
-	if !strings.Contains(text, "\nend_client_fin 1\n") {
-		t.Errorf("no end_client_fin in\n%s", text)
+	for _, line := range []string{"end_client_fin 1", "connections 3\nconnections_total 4\nclass_foo 0"} {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("no %q in\n%s", line, text)
+		}
 	}
 	seen := map[string]bool{}
 	for line := range strings.Lines(text) {

@@ -27,6 +27,28 @@ func (s Snapshot) AppendText(dst []byte) []byte {
 	return dst
 }
 
+// Quantiles are those that are printed of a Distribution, with the names of their lines.
+var Quantiles = [...]struct {
+	Share float64
+	Name  string
+}{{0.5, "p50"}, {0.9, "p90"}, {0.99, "p99"}, {0.999, "p999"}}
+
+// AppendText appends the distribution as lines like those of Snapshot.AppendText: latency_count, then latency_mean_us, a line
+// for each of Quantiles such as latency_p50_us, and latency_max_us, in µs.
+func (d *Distribution) AppendText(dst []byte) []byte {
+	dst = appendLine(dst, "latency_count", d.Count)
+	dst = appendMicros(dst, "mean", d.Mean())
+	for _, q := range Quantiles {
+		dst = appendMicros(dst, q.Name, float64(d.Quantile(q.Share)))
+	}
+	return appendMicros(dst, "max", float64(d.Max))
+}
+
+func appendMicros(dst []byte, name string, ns float64) []byte {
+	dst = append(append(append(dst, "latency_"...), name...), "_us "...)
+	return append(strconv.AppendFloat(dst, ns/1000, 'f', 3, 64), '\n')
+}
+
 func appendLine(dst []byte, name string, v uint64) []byte {
 	dst = append(append(dst, name...), ' ')
 	return append(strconv.AppendUint(dst, v, 10), '\n')

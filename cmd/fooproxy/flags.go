@@ -20,6 +20,7 @@ type options struct {
 	cfg proxy.Config
 
 	port         int
+	track        string
 	drainTimeout time.Duration
 	pidfile      string
 	pprof        string

@@ -53,12 +53,12 @@ func TestEverySettingReachesTheConfiguration(t *testing.T) {
 		"--nodelay=no", "--cork", "--maxconn=5", "--max-line=6k", "--max-buffer=7M", "--arbitrary=tunnel",
 		"--on-violation=forward", "--timeout-connect=8s", "--timeout-idle=9s", "--timeout-line=10s",
 		"--timeout-half-close=11s", "--keepalive=12s", "--log=/l", "--log-format=json", "--log-overflow=block",
-		"--drain-timeout=13s", "--pidfile=/p", "--pprof=14",
+		"--drain-timeout=13s", "--pidfile=/p", "--pprof=14", "--track=on",
 	)
 	want := proxy.Config{
 		Listen: "[::1]:1", Forward: "h:2", Engine: "epoll", Loops: 3, Accept: "single", Backlog: 4, Cork: true, MaxConn: 5,
 		MaxLine: 6 << 10, MaxBuffer: 7 << 20, Arbitrary: "tunnel", OnViolation: "forward", TimeoutConnect: 8 * time.Second,
-		TimeoutIdle: 9 * time.Second, TimeoutLine: 10 * time.Second, TimeoutHalfClose: 11 * time.Second,
+		Track: true, TimeoutIdle: 9 * time.Second, TimeoutLine: 10 * time.Second, TimeoutHalfClose: 11 * time.Second,
 		KeepAlive: 12 * time.Second, Log: "/l", LogFormat: "json", LogOverflow: "block",
 	}
 	if diff := cmp.Diff(want, o.cfg); diff != "" {

@@ -75,6 +75,7 @@ func TestWrongUsageIsOneLineAndExits2(t *testing.T) {
 		{nil, []string{"-p", "8001", "-f", "8001"}, `-f "127.0.0.1:8001": is where fooproxy itself listens; give the server's address`},
 		{nil, []string{"-p", "8000"}, `--forward "127.0.0.1:8000": is where fooproxy itself listens; give the server's address`},
 		{nil, []string{"--pprof", "0.0.0.0:6060"}, `--pprof "0.0.0.0:6060": profiles show the inside of the process and are served on loopback only; give 127.0.0.1:PORT or a port`},
+		{nil, []string{"--track=off", "--log", "/l"}, `--track and --log contradict each other: the log says what became of each request; leave one of them`},
 		{nil, []string{"--config", "/nope/x"}, `--config "/nope/x": cannot be read: no such file or directory`},
 		{[]string{"FOOPROXY_CONFIG=/"}, nil, `FOOPROXY_CONFIG "/": cannot be read: is a directory`},
 		{[]string{"FOOPROXY_PORT=tcp://1.2.3.4:5"}, nil, `FOOPROXY_PORT "tcp://1.2.3.4:5": is not a port; give a number from 0 to 65535 (0 = any free port), an address goes to --listen`},

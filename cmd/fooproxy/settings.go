@@ -15,8 +15,16 @@ const (
 	groupLimits     = "Limits"
 	groupPolicies   = "What is not Foo"
 	groupTimeouts   = "Time-outs (0 = off)"
+	groupObserve    = "Observation"
 	groupRequestLog = "Request log"
 	groupProcess    = "Process"
+)
+
+// The values of --track.
+const (
+	trackAuto = "auto"
+	trackOn   = "on"
+	trackOff  = "off"
 )
 
 // The smallest and largest values that make sense. The shortest message is "REQ 1\n".
@@ -50,6 +58,7 @@ func newOptions() *options {
 			LogOverflow:      "drop",
 		},
 		port:         8001,
+		track:        trackAuto,
 		drainTimeout: 30 * time.Second,
 	}
 	o.addAddresses()
@@ -181,6 +190,13 @@ func (o *options) addTraffic() {
 
 func (o *options) addProcess() {
 	c := &o.cfg
+	o.add(
+		groupObserve,
+		setting{
+			name: "track", meta: "WHEN", value: wordValue(&o.track, trackAuto, trackOn, trackOff),
+			help: "match answers with requests, time them; auto = when the log or --admin wants it",
+		},
+	)
 	o.add(
 		groupRequestLog,
 		setting{

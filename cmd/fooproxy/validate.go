@@ -19,6 +19,11 @@ func (o *options) validate() (lines []string) {
 	case port.rank == listen.rank:
 		lines = append(lines, fmt.Sprintf("%s and %s both say where to listen; leave one of them", port.where, listen.where))
 	}
+	o.cfg.Track = o.track == trackOn
+	if o.track == trackOff && o.cfg.Log != "" {
+		lines = append(lines, fmt.Sprintf("%s and %s contradict each other: the log says what became of each request; leave one of them",
+			o.where("track"), o.where("log")))
+	}
 	if o.pprof != "" && !isLoopback(o.pprof) {
 		lines = append(lines, fmt.Sprintf(
 			"%s %s: profiles show the inside of the process and are served on loopback only; give 127.0.0.1:PORT or a port",

@@ -114,6 +114,7 @@ func TestSettingsRefuse(t *testing.T) {
 		"log-format":      {"", "xml"},
 		"log-overflow":    {"", "wait"},
 		"pprof":           {"x"},
+		"track":           {"", "yes", "ON"},
 	} {
 		for _, text := range wrong {
 			if err := newOptions().setting(name).value.check(text); err == nil {

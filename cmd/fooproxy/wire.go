@@ -27,5 +27,9 @@ func newService(cfg proxy.Config) (service, error) {
 
 func (l live) AppendStats(dst []byte) []byte {
 	snap := l.Snapshot()
-	return snap.AppendText(dst)
+	dst = snap.AppendText(dst)
+	if l.Tracking() {
+		dst = l.Latency().AppendText(dst)
+	}
+	return dst
 }
