@@ -44,7 +44,9 @@ type Config struct {
 	MaxConn   int    // connections at once, over all loops; more wait in the accept queue
 	MaxLine   uint64 // longest line in bytes, LF included
 	MaxBuffer int    // bytes held per connection and direction before the fast side is paused; not 0
+	MaxPipes  int    // pipes of each loop for the bytes of tunnels, two descriptors each; tunnels copy without
 
+	Tunnel      bool   // relay every connection without looking at a byte
 	Arbitrary   string // Close, Tunnel
 	OnViolation string // Close, Forward
 

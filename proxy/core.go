@@ -19,6 +19,7 @@ type core struct {
 	slab  *slab
 	table table
 	wheel wheel
+	pipes pipePool
 	local stats.Local
 	out   *stats.Core
 	log   *accesslog.Ring // nil = no log
@@ -33,6 +34,7 @@ type core struct {
 	lineEnds []int32 // scratch of scan, nil like tracks
 	conns    *atomic.Int64
 	opened   uint64 // sessions begun on this loop
+	tunnels  int    // sessions of class tunnel
 	upstream netip.AddrPort
 
 	domain   [2]int // of the sockets of either side: AF_INET, AF_INET6 or AF_UNIX
@@ -72,6 +74,9 @@ func (c *core) begin(fd int32, from netip.AddrPort) *session {
 	c.opened++
 	c.local[stats.Accepted]++
 	c.local[stats.Connecting]++
+	if c.cfg.Tunnel {
+		c.decide(s, classTunnel)
+	}
 	return s
 }
 
@@ -81,7 +86,12 @@ func (c *core) release(s *session) {
 		if s.flow[d].sending {
 			panic("session released while the kernel is sending from it")
 		}
-		s.flow[d].queue.drop(c.slab)
+		c.dropHeld(&s.flow[d])
+	}
+	if s.class == classTunnel {
+		if c.tunnels--; c.tunnels == 0 {
+			c.pipes.clear()
+		}
 	}
 	c.wheel.clear(&c.table, s)
 	c.end(s, causeError)

@@ -76,17 +76,18 @@ func (c *core) sinkFailed(s *session, d side) {
 // loseSink ends flow d because nobody is left to send to.
 func (c *core) loseSink(s *session, d side) {
 	f := &s.flow[d]
-	c.dropQueue(f)
+	c.dropHeld(f)
 	f.sink = gone
 	f.source = ended
 	c.sinkEnded(s)
 }
 
-// dropQueue throws away what a flow holds; what the kernel is sending stays until it is done with it.
-func (c *core) dropQueue(f *flow) {
+// dropHeld throws away what a flow holds; what the kernel is sending stays until it is done with it.
+func (c *core) dropHeld(f *flow) {
 	if !f.sending {
 		f.queue.drop(c.slab)
 	}
+	c.dropPipe(f)
 }
 
 // sinkShut: the FIN of flow d has been sent.
@@ -158,7 +159,7 @@ func (c *core) refuse(s *session, why cause) {
 		s.flow[client].source = dropping
 	}
 	answers := &s.flow[server]
-	c.dropQueue(answers)
+	c.dropHeld(answers)
 	answers.source = ended
 	if answers.ending == endNone {
 		answers.ending = endFIN
@@ -185,7 +186,7 @@ func (c *core) stopRequests(s *session, why cause) {
 // stopAnswers ends the answers of a session that takes no more requests once none is owed.
 func (c *core) stopAnswers(s *session) {
 	requests, answers := &s.flow[client], &s.flow[server]
-	if requests.queue.bytes > 0 || s.pending() > 0 || answers.ending != endNone {
+	if requests.held() || s.pending() > 0 || answers.ending != endNone {
 		return
 	}
 	answers.ending = endFIN
@@ -214,7 +215,7 @@ func (c *core) stopBoth(s *session, why cause) {
 func (c *core) kill(s *session, why cause) {
 	c.end(s, why)
 	for d := range s.flow {
-		if s.flow[d].queue.bytes > 0 {
+		if s.flow[d].held() {
 			s.abort[d^1] = true
 		}
 	}

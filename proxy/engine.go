@@ -11,9 +11,9 @@ type engine interface {
 
 // engineState is what an engine remembers of a session, by side.
 type engineState struct {
-	readable [2]bool // epoll: a recv may find something
-	writable [2]bool // epoll: a send may find room
-	final    [2]bool // epoll: RDHUP, HUP or ERR was reported, so reading goes on to the end of the stream
+	readable [2]bool // direct: a recv may find something
+	writable [2]bool // direct: a send may find room
+	final    [2]bool // direct: RDHUP, HUP or ERR was reported, so reading goes on to the end of the stream
 	corked   [2]bool // TCP_CORK is on
 	queued   bool    // in the list of sessions to serve
 
@@ -23,6 +23,8 @@ type engineState struct {
 	starved   [2]bool   // uring: it found no buffer; armed again when there are some
 	bulk      [2]uint8  // uring: not 0 while data comes in bulk, so that the socket is polled and drained directly
 	polled    [2]bool   // uring: what is armed is a poll
+	direct    bool      // uring: a tunnel whose sockets do not block, the ring only polls them
+	roomArmed [2]bool   // uring: a poll for room at the flow's destination is in flight
 	dial      dialState // uring
 	waiting   int       // uring: 1 while the session waits for a descriptor
 	inFlight  int32     // uring: operations without their final completion

@@ -27,8 +27,6 @@ const (
 	acceptPause = int64(50 * time.Millisecond)
 	// rawWait is how many ms the loop may wait without the Go scheduler knowing.
 	rawWait = 3
-	// sendVector is how many segments one send gathers.
-	sendVector = 64
 	// epollEdges is what a session's sockets are registered for, once.
 	epollEdges = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 )
@@ -36,15 +34,12 @@ const (
 // epollEngine is the readiness loop: edge-triggered, every socket registered once. It remembers what the kernel has
 // announced (engineState) and reads or writes until the kernel says EAGAIN.
 type epollEngine struct {
-	*core
+	direct
 	worker   *worker
 	fd       int
 	wakeFD   int
 	target   *address // the upstream
 	events   [epollEvents]unix.EpollEvent
-	scratch  []byte // where every recv goes; what cannot be sent at once is copied to the slab
-	iov      [sendVector]unix.Iovec
-	msg      unix.Msghdr
 	peer     unix.RawSockaddrAny
 	ready    []ref // sessions with work left after their budget
 	serving  []ref // the ready list being served
@@ -54,14 +49,13 @@ type epollEngine struct {
 }
 
 func newEpollEngine(c *core, w *worker, target *address) (_ *epollEngine, err error) {
-	e := &epollEngine{core: c, worker: w, target: target, fd: -1, wakeFD: -1}
+	e := &epollEngine{direct: direct{core: c}, worker: w, target: target, fd: -1, wakeFD: -1}
 	defer func() {
 		if err != nil {
 			e.close()
 		}
 	}()
-	e.scratch = make([]byte, max(c.cfg.MaxBuffer, segSize))
-	e.msg.Iov = &e.iov[0]
+	e.direct.init()
 	if e.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}

@@ -40,11 +40,12 @@ const (
 //	endNone ─▶ endFIN | endRST           ending, relayed when the queue is empty
 //	open ─▶ shut | gone                  sink, what goes out
 //
-// Invariant: bytes accepted = bytes sent + queue.bytes + bytes dropped with the session.
+// Invariant: bytes accepted = bytes sent + bytes held in queue or pipe + bytes dropped with the session.
 type flow struct {
 	scan     codec.Scanner
 	head     codec.Head // of the unfinished line, when requests are tracked
 	queue    segQueue
+	pipe     *pipe  // of a tunnel: not nil exactly while bytes are in it, and the queue is empty then
 	accepted uint64 // bytes accepted for forwarding since the start
 	source   source
 	ending   ending
@@ -58,6 +59,9 @@ type flow struct {
 func (f *flow) finished() bool {
 	return f.source == ended && (f.sink == gone || f.sink == shut && f.ending != endRST)
 }
+
+// held says whether bytes wait to be sent.
+func (f *flow) held() bool { return f.queue.bytes > 0 || f.pipe != nil }
 
 // segQueue is a list of segments with bytes in order.
 type segQueue struct {

@@ -23,10 +23,15 @@ func (c *core) received(s *session, d side, data []byte) int {
 	case s.class == classUnknown:
 		c.decide(s, classFoo)
 	}
-	f.accepted += uint64(n)
+	c.accept(s, d, n)
+	return n
+}
+
+// accept notes that n bytes from side d go on to the other.
+func (c *core) accept(s *session, d side, n int) {
+	s.flow[d].accepted += uint64(n)
 	s.active = c.now
 	c.countBytes(s, d, uint64(n))
-	return n
 }
 
 // countBytes counts n bytes that side d has sent. Those that come before the session's class is decided are counted with the
@@ -120,6 +125,7 @@ func (c *core) decide(s *session, k class) {
 	s.class = k
 	if k == classTunnel {
 		s.lineStart = 0
+		c.tunnels++
 	}
 	c.local[stats.ClassFoo+stats.Counter(k-classFoo)]++
 	c.local[openOf(k)]++
@@ -185,7 +191,6 @@ func (c *core) queued(s *session, d side, high int) {
 func (c *core) sent(s *session, d side, n, low int) {
 	f := &s.flow[d]
 	f.queue.consume(c.slab, n)
-	s.active = c.now
 	if f.paused && f.queue.memory() <= low {
 		f.paused = false
 	}
@@ -196,6 +201,12 @@ func (c *core) sent(s *session, d side, n, low int) {
 		s.heldSince = 0
 		c.rearm(s)
 	}
+	c.moved(s)
+}
+
+// moved notes that bytes have left for either side.
+func (c *core) moved(s *session) {
+	s.active = c.now
 	if s.noRequests {
 		c.stopAnswers(s)
 	}

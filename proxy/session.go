@@ -85,14 +85,14 @@ type session struct {
 func (s *session) want(d side) action {
 	f := &s.flow[d]
 	var a action
-	if f.source == dropping && (d == client || s.connected) || f.source == reading && s.connected && !f.paused {
+	if f.source == dropping && (d == client || s.connected) || f.source == reading && s.connected && !f.paused && f.pipe == nil {
 		a = actRecv // what comes before the upstream is there waits in the kernel: only what is forwarded is counted
 	}
 	if f.sink == gone || d == client && !s.connected {
 		return a
 	}
 	switch {
-	case f.queue.bytes > 0:
+	case f.held():
 		if d == server || s.class != classUnknown || f.ending != endNone {
 			a |= actSend
 		}

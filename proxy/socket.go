@@ -326,6 +326,22 @@ func tcpClosed(fd int32) bool {
 	return errno == 0 && state == tcpClose
 }
 
+// setNonblock has system calls on fd return EAGAIN instead of waiting.
+func setNonblock(fd int32) {
+	_, _, _ = unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETFL, unix.O_RDWR|unix.O_NONBLOCK)
+}
+
+// pipe2 makes a pipe: read end, write end.
+func pipe2(fds *[2]int32) syscall.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_PIPE2, uintptr(unsafe.Pointer(fds)), unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	return errno
+}
+
+func setPipeSize(fd int32, size int) syscall.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETPIPE_SZ, uintptr(size))
+	return errno
+}
+
 // closeSocket closes fd; with reset the peer gets RST instead of FIN.
 func closeSocket(fd int32, reset bool) {
 	if reset {

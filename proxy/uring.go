@@ -21,6 +21,7 @@ const (
 	opAccept  = 6
 	opUnblock = 7 // the worker's wake-up
 	opPoll    = 8
+	opRoom    = 10
 )
 
 const (
@@ -50,6 +51,7 @@ type uringEngine struct {
 	upstream *ring.Sockaddr
 	target   *address
 	setup    uringSetup
+	direct   direct // of tunnels
 	scratch  []byte // of drain; nil = no draining
 	peer     unix.RawSockaddrAny
 
@@ -94,7 +96,9 @@ func newUringEngine(c *core, w *worker, target *address, setup uringSetup) (*uri
 	if err != nil {
 		return nil, err
 	}
-	return &uringEngine{core: c, worker: w, target: target, setup: setup, waker: waker}, nil
+	e := &uringEngine{core: c, direct: direct{core: c}, worker: w, target: target, setup: setup, waker: waker}
+	e.direct.init()
+	return e, nil
 }
 
 // open makes the ring, on the worker's thread, which is the only one that may use it.
@@ -113,7 +117,7 @@ func (e *uringEngine) open() (err error) {
 	}
 	e.upstream = ring.NewSockaddrRaw(e.arena, e.target.bytes())
 	if e.ring.Flags()&ring.SetupDeferTaskrun != 0 {
-		e.scratch = make([]byte, max(e.cfg.MaxBuffer, segSize))
+		e.scratch = e.direct.scratch
 	}
 	e.readClock()
 	e.wheel.init(e.now)
@@ -238,6 +242,8 @@ func (e *uringEngine) handle(c *ring.CQE) {
 		e.onSend(r, c)
 	case opPoll, opPoll + 1:
 		e.onPoll(r)
+	case opRoom, opRoom + 1:
+		e.onRoom(r)
 	case opConnect:
 		e.onConnect(r, c)
 	case opCancel:

@@ -25,6 +25,7 @@ const (
 func (e *uringEngine) onPoll(r ref) {
 	s, d := e.table.find(r), r.op()-opPoll
 	s.eng.armed[d], s.eng.cancelled[d] = false, false
+	s.eng.readable[d] = true
 	e.settle(s)
 }
 

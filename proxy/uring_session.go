@@ -162,6 +162,10 @@ func (e *uringEngine) serve(s *session) {
 	if s.eng.dial == dialWanted {
 		e.dial(s)
 	}
+	if s.class == classTunnel && s.connected {
+		e.tunnel(s)
+		return
+	}
 	e.drain(s, client)
 	e.drain(s, server)
 	for again := true; again; {
@@ -288,6 +292,11 @@ func (e *uringEngine) finish(s *session) {
 		e.closeSession(s)
 		return
 	}
+	e.cancelAll(s)
+}
+
+// cancelAll asks everything of s that is in flight to end, once.
+func (e *uringEngine) cancelAll(s *session) {
 	if s.eng.closing {
 		return
 	}
@@ -296,6 +305,9 @@ func (e *uringEngine) finish(s *session) {
 		e.disarm(s, side(d))
 		if s.flow[d].sending {
 			e.cancel(s, opSend+uint8(d))
+		}
+		if s.eng.roomArmed[d] {
+			e.cancel(s, opRoom+uint8(d))
 		}
 	}
 	if s.eng.dial == dialSubmitted {

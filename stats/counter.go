@@ -39,6 +39,7 @@ const (
 
 	ReadPauses   // times a fast side was no longer read because its peer is slow
 	NoBuffer     // times a receive found no buffer
+	NoPipe       // times a tunnel's data was copied for want of a pipe
 	AcceptErrors // failed accepts
 	AcceptPauses // times accepting was suspended
 
@@ -88,7 +89,8 @@ var counterNames = [NumCounters]string{
 	ClassFoo: "class_foo", ClassArbitrary: "class_arbitrary", ClassTunnel: "class_tunnel",
 	BytesRequest: "bytes_request", BytesResponse: "bytes_response",
 	BytesTunnelIn: "bytes_tunnel_in", BytesTunnelOut: "bytes_tunnel_out",
-	ReadPauses: "read_pauses", NoBuffer: "no_buffer", AcceptErrors: "accept_errors", AcceptPauses: "accept_pauses",
+	ReadPauses: "read_pauses", NoBuffer: "no_buffer", NoPipe: "no_pipe",
+	AcceptErrors: "accept_errors", AcceptPauses: "accept_pauses",
 	LogDropped: "log_dropped",
 	Connecting: "connecting", Closing: "closing",
 	OpenFoo: "open_foo", OpenArbitrary: "open_arbitrary", OpenTunnel: "open_tunnel",

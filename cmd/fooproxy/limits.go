@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"fooproxy/proxy"
 )
 
 // maxConnMost caps maxconn where the descriptor limit is no limit in practice.
@@ -23,6 +25,14 @@ const descriptorsPerSession = 2
 const (
 	descriptorsProcess = 32
 	descriptorsPerLoop = 8
+)
+
+// A loop's tunnels may have pipesMost pipes for bytes that a slow side has not taken yet, two descriptors each, but no more than
+// an eighth of all descriptors.
+const (
+	pipesMost          = 256
+	descriptorsPerPipe = 2
+	pipesShare         = 8
 )
 
 // limitOrigin is where a maxconn comes from that nobody set.
@@ -53,6 +63,14 @@ func maxConnFor(descriptors uint64, loops int) int {
 	return int(min((descriptors-reserve)/descriptorsPerSession, maxConnMost))
 }
 
+// pipesFor returns how many pipes each loop's tunnels may have.
+func (o *options) pipesFor(descriptors uint64, loops int) int {
+	if !o.cfg.Tunnel && o.cfg.Arbitrary != proxy.Tunnel {
+		return 0
+	}
+	return int(min(descriptors/pipesShare/descriptorsPerPipe/uint64(loops), pipesMost))
+}
+
 // limit settles maxconn by the descriptor limit.
 func (o *options) limit(log *slog.Logger) error {
 	descriptors, err := raiseDescriptors()
@@ -63,7 +81,8 @@ func (o *options) limit(log *slog.Logger) error {
 	if loops == 0 {
 		loops = runtime.NumCPU()
 	}
-	most := maxConnFor(descriptors, loops)
+	o.cfg.MaxPipes = o.pipesFor(descriptors, loops)
+	most := maxConnFor(descriptors-uint64(descriptorsPerPipe*loops*o.cfg.MaxPipes), loops)
 	setting := o.setting("maxconn")
 	switch asked := o.cfg.MaxConn; {
 	case most == 0:

@@ -155,6 +155,10 @@ func (o *options) addTraffic() {
 	o.add(
 		groupPolicies,
 		setting{
+			name: "tunnel", meta: "BOOL", value: boolValue(&c.Tunnel),
+			help: "relay every connection unchecked and uncounted, from its first byte",
+		},
+		setting{
 			name: "arbitrary", meta: "POLICY", value: wordValue(&c.Arbitrary, proxy.Close, proxy.Tunnel),
 			help: "client that does not begin with Foo: close it, or tunnel it unchecked",
 		},
