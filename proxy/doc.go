@@ -4,7 +4,8 @@
 //	Proxy ── New, Start, Drain, Stop, Snapshot                          proxy.go, acceptor.go, cpus.go
 //	  └ worker × loops ── a goroutine on a locked, pinned thread        worker.go
 //	      ├ engine ── the loop: epoll.go, epoll_session.go
-//	      │                     uring.go, uring_session.go, uring_bulk.go, uring_orders.go
+//	      │                     uring.go, uring_session.go, uring_bulk.go, uring_tunnel.go, uring_orders.go
+//	      │                     direct.go, splice.go: by plain system calls, for epoll and for tunnels
 //	      └ core ── what the loop owns, whatever its engine             core.go
 //	          ├ table of sessions, each two flows                       table.go, session.go, flow.go
 //	          ├ slab of segments, wheel of timers                       slab.go, timer.go
@@ -20,6 +21,7 @@
 //	                    └ epoll: the loop's scratch; sent from there at once, only the rest is copied to the slab
 //	                    └ uring: a segment of the slab that the kernel has filled; sent from where it lies
 //	                    └ uring, while a flow is in bulk: as epoll does it (uring_bulk.go says why)
+//	                    └ tunnel: through a pipe, within the kernel (splice.go)
 //
 // The scanner says how many bytes of a chunk are valid Foo so far; exactly these go on, without waiting for the end of the
 // line. No message exists as an object, nothing is allocated per message or chunk.

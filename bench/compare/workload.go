@@ -16,6 +16,7 @@ type Workload struct {
 	Flags       []string // of foobench load
 	Conns       int
 	Loop        string // name shared by the same traffic at several numbers of connections
+	Stream      bool   // raw bytes through a tunnel; a "message" is a MiB of them
 	Unix        bool   // both sides of the target are unix sockets
 	Idle        bool
 	Churn       bool
@@ -69,7 +70,24 @@ func Workloads() []Workload {
 	}
 }
 
-// SelectWorkloads picks workloads by name; "all" or "" is every one, and the name of a loop is all of its workloads.
+// Streams lists the workloads of tunnels. They are not among all: a target that speaks only Foo cannot run them.
+func Streams() []Workload {
+	stream := func(name string, conns int, about string, flags ...string) Workload {
+		return Workload{
+			Name: name, Loop: name, Conns: conns, Stream: true,
+			About: fmt.Sprintf("%d raw byte streams, %s; a message is a MiB that has arrived", conns, about),
+			Flags: append([]string{"-c", strconv.Itoa(conns)}, flags...),
+		}
+	}
+	unix := stream("tunnelunix", 4, "one way, both sides unix sockets")
+	unix.Unix = true
+	return []Workload{
+		stream("tunnel", 4, "one way"), stream("tunnelboth", 4, "both ways", "--both"), stream("tunnel1", 1, "one way"), unix,
+	}
+}
+
+// SelectWorkloads picks workloads by name; "all" or "" is every one but the streams, and the name of a loop is all of its
+// workloads.
 func SelectWorkloads(names string) ([]Workload, error) {
 	all := Workloads()
 	if names == "" || names == "all" {
@@ -79,14 +97,14 @@ func SelectWorkloads(names string) ([]Workload, error) {
 	for name := range strings.SplitSeq(names, ",") {
 		name = strings.TrimSpace(name)
 		found := len(picked)
-		for _, w := range all {
+		for _, w := range append(all, Streams()...) {
 			if w.Name == name || w.Loop == name {
 				picked = append(picked, w)
 			}
 		}
 		if found == len(picked) {
 			var known []string
-			for _, w := range all {
+			for _, w := range append(all, Streams()...) {
 				known = append(known, w.Name)
 			}
 			return nil, fmt.Errorf("no workload %q; there are %s", name, strings.Join(known, ", "))
@@ -117,7 +135,11 @@ func (w *Workload) loadFlags(t LoadTimes) []string {
 // LoadArgs is the command of the generator for a workload, its result as JSON on stdout; the last argument is the target.
 // A direct target needs no upstream.
 func (w *Workload) LoadArgs(foobench string, env target.Env, t LoadTimes, direct bool) []string {
-	args := append([]string{foobench, "load"}, w.loadFlags(t)...)
+	command := "load"
+	if w.Stream {
+		command = "stream"
+	}
+	args := append([]string{foobench, command}, w.loadFlags(t)...)
 	args = append(args, "--json", "-")
 	if !direct {
 		args = append(args, "--respond", env.Forward)
@@ -127,7 +149,7 @@ func (w *Workload) LoadArgs(foobench string, env target.Env, t LoadTimes, direct
 
 // NewEnv finds a place for a target under a workload: ports, or paths of sockets in dir, which is empty.
 func NewEnv(dir string, w Workload, core int) (target.Env, error) {
-	e := target.Env{Dir: dir, Core: core, MaxConns: max(w.Conns, 1000)}
+	e := target.Env{Dir: dir, Core: core, MaxConns: max(w.Conns, 1000), Tunnel: w.Stream}
 	if w.Unix {
 		e.Listen, e.Forward = "unix:"+filepath.Join(dir, "in"), "unix:"+filepath.Join(dir, "out")
 		return e, nil

@@ -13,15 +13,21 @@ import (
 const haproxyConfig = `global
   nbthread 1
   maxconn %d
-defaults
+%sdefaults
   mode tcp
   timeout connect 10s
   timeout client 1h
   timeout server 1h
-listen foo
+%slisten foo
   bind %s
   server upstream %s
 `
+
+// Streams are spliced, with the largest pipes that everybody may have.
+const (
+	haproxyPipes  = "  maxpipes 1000\n  tune.pipesize 1048576\n"
+	haproxySplice = "  option splice-request\n  option splice-response\n"
+)
 
 func haproxy() Target {
 	return Target{
@@ -33,7 +39,11 @@ func haproxy() Target {
 				return nil, err
 			}
 			config := filepath.Join(e.Dir, "haproxy.cfg")
-			text := fmt.Sprintf(haproxyConfig, e.MaxConns+100, haproxyAddress(e.Listen), haproxyAddress(e.Forward))
+			pipes, splice := "", ""
+			if e.Tunnel {
+				pipes, splice = haproxyPipes, haproxySplice
+			}
+			text := fmt.Sprintf(haproxyConfig, e.MaxConns+100, pipes, splice, haproxyAddress(e.Listen), haproxyAddress(e.Forward))
 			return []string{path, "-db", "-q", "-f", config}, os.WriteFile(config, []byte(text), 0o600)
 		},
 	}
@@ -63,7 +73,7 @@ stream {
   tcp_nodelay on;
   proxy_timeout 1h;
   proxy_buffer_size 64k;
-  server {
+%s  server {
     listen %s;
     proxy_pass %s;
   }
@@ -96,7 +106,11 @@ func nginx() Target {
 				listen += " backlog=4096"
 			}
 			config := filepath.Join(e.Dir, "nginx.conf")
-			text := fmt.Sprintf(nginxConfig, load, connections+100, e.Dir, connections, listen, e.Forward)
+			halfClose := ""
+			if e.Tunnel {
+				halfClose = "  proxy_half_close on;\n" // a stream that has ended must not end the other
+			}
+			text := fmt.Sprintf(nginxConfig, load, connections+100, e.Dir, connections, halfClose, listen, e.Forward)
 			err = errors.Join(os.WriteFile(config, []byte(text), 0o600), os.MkdirAll(filepath.Join(e.Dir, "logs"), 0o700))
 			return []string{path, "-p", e.Dir, "-c", config, "-e", filepath.Join(e.Dir, "error.log")}, err
 		},

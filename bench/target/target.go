@@ -16,6 +16,7 @@ type Env struct {
 	Forward  string // the same
 	Core     int    // the CPU it is pinned to, or AllCores
 	MaxConns int    // connections it must be able to hold
+	Tunnel   bool   // relay raw bytes, by splice where it can
 }
 
 // Target is a program that can be compared.
@@ -82,7 +83,11 @@ func (p Programs) Engine(engine string) Target {
 		Name: "fooproxy-" + engine, About: "fooproxy, " + engine + " engine, every message checked", Engine: true,
 		Find: own(p.Fooproxy, "fooproxy"),
 		Command: func(e Env) ([]string, error) {
-			return []string{p.Fooproxy, "--listen", e.Listen, "--forward", e.Forward, "--engine=" + engine, "--loops=1", "--pin"}, nil
+			args := []string{p.Fooproxy, "--listen", e.Listen, "--forward", e.Forward, "--engine=" + engine, "--loops=1", "--pin"}
+			if e.Tunnel {
+				args = append(args, "--tunnel")
+			}
+			return args, nil
 		},
 	}
 }

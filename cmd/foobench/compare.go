@@ -127,7 +127,7 @@ func list(w io.Writer, targets []target.Target) {
 		fmt.Fprintf(w, "  %-15s %s (%s)\n", t.Name, t.About, version)
 	}
 	fmt.Fprintln(w, "workloads:")
-	for _, wl := range compare.Workloads() {
+	for _, wl := range append(compare.Workloads(), compare.Streams()...) {
 		fmt.Fprintf(w, "  %-15s %s\n", wl.Name, wl.About)
 	}
 }

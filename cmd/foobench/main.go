@@ -41,6 +41,7 @@ func usageError(format string, args ...any) error {
 func commands() []command {
 	return []command{
 		{"load", "generate load, check every answer and measure", runLoad},
+		{"stream", "make raw byte streams, check every byte and measure: for tunnels", runStream},
 		{"compare", "run the same workloads against fooproxy, its peers and base lines", runCompare},
 		{"report", "show the report.json of a comparison again, as a table and as a page", runReport},
 		{"diff", "say which figures of two comparisons differ by more than chance", runDiff},
