@@ -34,7 +34,6 @@ type core struct {
 	lineEnds []int32 // scratch of scan, nil like tracks
 	conns    *atomic.Int64
 	opened   uint64 // sessions begun on this loop
-	tunnels  int    // sessions of class tunnel
 	upstream netip.AddrPort
 
 	domain   [2]int // of the sockets of either side: AF_INET, AF_INET6 or AF_UNIX
@@ -88,11 +87,6 @@ func (c *core) release(s *session) {
 		}
 		c.dropHeld(&s.flow[d])
 	}
-	if s.class == classTunnel {
-		if c.tunnels--; c.tunnels == 0 {
-			c.pipes.clear()
-		}
-	}
 	c.wheel.clear(&c.table, s)
 	c.end(s, causeError)
 	if s.class == classUnknown {
@@ -103,6 +97,9 @@ func (c *core) release(s *session) {
 	c.untrack(s)
 	if s.class != classUnknown {
 		c.local[openOf(s.class)]--
+	}
+	if c.local[stats.OpenTunnel] == 0 {
+		c.pipes.clear()
 	}
 	c.local[stats.Closing]--
 	c.local[stats.Ended]++

@@ -125,7 +125,6 @@ func (c *core) decide(s *session, k class) {
 	s.class = k
 	if k == classTunnel {
 		s.lineStart = 0
-		c.tunnels++
 	}
 	c.local[stats.ClassFoo+stats.Counter(k-classFoo)]++
 	c.local[openOf(k)]++
