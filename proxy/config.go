@@ -57,6 +57,8 @@ type Config struct {
 
 	Track bool // match requests with answers and measure their latency even when there is no log, which always does
 
+	Violations int // how many of the latest violations are kept for Proxy.Violations
+
 	Log          string // path of the request log, "" = none, "-" = stdout
 	LogFormat    string // "text", "json"
 	LogOverflow  string // "drop", "block"

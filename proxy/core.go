@@ -27,6 +27,9 @@ type core struct {
 	tracks  *trackerPool     // nil unless requests are matched with their answers; so is latency
 	latency *stats.Histogram // of requests that were answered, ns
 
+	notes []violationNote // a ring of the latest violations
+	noted uint64          // violations noted so far
+
 	now      int64 // ns of the loop's clock, read once per turn
 	wallZero int64 // Unix time in µs when the loop's clock was 0
 

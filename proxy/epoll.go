@@ -245,6 +245,7 @@ func (e *epollEngine) fireTimers() {
 
 // obey carries out orders from outside; it says true when the loop is to end.
 func (e *epollEngine) obey() bool {
+	e.worker.hear()
 	order := e.worker.order.Load()
 	if e.worker.listener < 0 && order == orderRun {
 		e.adopt()

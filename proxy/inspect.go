@@ -155,6 +155,7 @@ func (c *core) violated(s *session, d side, n uint64, rest []byte) bool {
 	c.local[stats.Bad]++
 	c.local[stats.BadType+stats.Counter(v.Want-codec.WantType)]++
 	c.logBad(s, d, v, rest)
+	c.noteViolation(s, d, v, rest)
 	if c.cfg.OnViolation == Forward {
 		f.resync = true
 		f.head = codec.Head{}

@@ -49,6 +49,7 @@ type Proxy struct {
 	failed   chan error
 	err      error
 	quiet    atomic.Pointer[time.Timer]
+	draining atomic.Bool
 	uring    *uringSetup // nil = the loops run on epoll
 }
 
@@ -106,7 +107,7 @@ func New(cfg Config) (_ *Proxy, err error) {
 		}
 	}
 	for i, cpu := range cpus {
-		w := &worker{cpu: cpu, listener: -1}
+		w := &worker{cpu: cpu, listener: -1, ended: make(chan struct{})}
 		p.workers = append(p.workers, w)
 		if p.acceptor == nil {
 			w.listener = listeners[i]
@@ -138,6 +139,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	if p.Tracking() {
 		c.enableTracking()
 	}
+	c.notes = make([]violationNote, p.cfg.Violations)
 	if p.uring != nil {
 		w.engine, err = newUringEngine(c, w, target, *p.uring)
 	} else {
@@ -273,6 +275,7 @@ func (p *Proxy) tell(order int32) {
 // Drain stops accepting and lets connections end. Shortly before limit is over it stops their requests too, so that what was
 // accepted by then can be answered; 0 = wait as long as it takes.
 func (p *Proxy) Drain(limit time.Duration) {
+	p.draining.Store(true)
 	p.tell(orderDrain)
 	if limit > 0 {
 		p.quiet.Store(time.AfterFunc(limit-min(limit/2, quietLead), func() { p.tell(orderQuiet) }))
@@ -280,7 +283,13 @@ func (p *Proxy) Drain(limit time.Duration) {
 }
 
 // Stop ends all connections at once.
-func (p *Proxy) Stop() { p.tell(orderStop) }
+func (p *Proxy) Stop() {
+	p.draining.Store(true)
+	p.tell(orderStop)
+}
+
+// Draining says whether no new connections are taken any more.
+func (p *Proxy) Draining() bool { return p.draining.Load() }
 
 // Done is closed when every loop has ended and the log is written.
 func (p *Proxy) Done() <-chan struct{} { return p.done }
@@ -302,7 +311,11 @@ func (p *Proxy) Snapshot() stats.Snapshot {
 func (p *Proxy) Tracking() bool { return p.log != nil || p.cfg.Track }
 
 // Latency is how long the requests that were answered took, over all loops; empty unless they are matched.
-func (p *Proxy) Latency() *stats.Distribution { return p.stats.Latency() }
+func (p *Proxy) Latency() *stats.Distribution {
+	d := new(stats.Distribution)
+	p.stats.Latency(d)
+	return d
+}
 
 // Reopen reopens the request log, after it was moved away.
 func (p *Proxy) Reopen() error {

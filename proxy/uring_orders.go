@@ -11,6 +11,7 @@ import (
 
 // obey carries out orders from outside; it says true when the loop is to end.
 func (e *uringEngine) obey() bool {
+	e.worker.hear()
 	order := e.worker.order.Load()
 	if e.worker.listener < 0 && !e.draining {
 		e.adopt()

@@ -27,11 +27,17 @@ type worker struct {
 
 	handoff sync.Mutex // guards given
 	given   []int32    // descriptors accepted for this loop by the acceptor
+
+	asking sync.Mutex // one question at a time
+	asked  atomic.Pointer[question]
+	thread atomic.Int32  // the loop's thread, 0 before it runs
+	life   sync.Mutex    // guards the engine's end against a late wake
+	ended  chan struct{} // closed, under life, when the engine is
 }
 
 // run is the body of the worker's goroutine; it calls opened once it is known whether the loop can run.
 func (w *worker) run(opened func()) error {
-	defer w.engine.close()
+	defer w.close()
 	err := w.open()
 	opened()
 	if err != nil {
@@ -44,6 +50,7 @@ func (w *worker) run(opened func()) error {
 // never unlocked: the thread ends with the goroutine.
 func (w *worker) open() error {
 	runtime.LockOSThread()
+	w.thread.Store(int32(unix.Gettid()))
 	if w.cpu >= 0 {
 		var set unix.CPUSet
 		set.Set(w.cpu)
@@ -54,6 +61,25 @@ func (w *worker) open() error {
 	return w.engine.open()
 }
 
+func (w *worker) close() {
+	w.life.Lock()
+	defer w.life.Unlock()
+	w.engine.close()
+	close(w.ended)
+}
+
+// wake has the loop look at its orders. One that has ended is left alone: what its engine woke it by may be somebody else's
+// descriptor by now.
+func (w *worker) wake() {
+	w.life.Lock()
+	defer w.life.Unlock()
+	select {
+	case <-w.ended:
+	default:
+		w.engine.wake()
+	}
+}
+
 func (w *worker) tell(order int32) {
 	for {
 		now := w.order.Load()
@@ -61,7 +87,7 @@ func (w *worker) tell(order int32) {
 			break
 		}
 	}
-	w.engine.wake()
+	w.wake()
 }
 
 // give hands an accepted descriptor to the loop.
@@ -69,7 +95,7 @@ func (w *worker) give(fd int32) {
 	w.handoff.Lock()
 	w.given = append(w.given, fd)
 	w.handoff.Unlock()
-	w.engine.wake()
+	w.wake()
 }
 
 // take returns the descriptors given since the last call, in into's memory.

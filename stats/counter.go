@@ -83,7 +83,7 @@ func (c Counter) Level() bool { return c >= Connecting && c <= Buffered }
 var counterNames = [NumCounters]string{
 	Req: "msg_req", Ack: "msg_ack", Nak: "msg_nak",
 	Bad: "bad", BadType: "bad_type", BadSpace: "bad_space", BadSeq: "bad_seq", BadSeqEnd: "bad_seq_end", BadUTF8: "bad_utf8",
-	BadLine:   "bad_line_length",
+	BadLine:   "bad_shorter_line",
 	Unmatched: "unmatched", Duplicate: "duplicate", Unanswered: "unanswered", Untracked: "untracked",
 	Accepted: "connections_total", Ended: "connections_ended",
 	ClassFoo: "class_foo", ClassArbitrary: "class_arbitrary", ClassTunnel: "class_tunnel",

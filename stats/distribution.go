@@ -23,6 +23,25 @@ func (d *Distribution) Add(h *Histogram) {
 	d.Max = max(d.Max, int64(min(h.openMax.Load(), math.MaxInt64)))
 }
 
+// Sub leaves what has been added since earlier, which d has grown from. Max becomes the upper end of the highest bucket left.
+func (d *Distribution) Sub(earlier *Distribution) {
+	longest := d.Max
+	d.Max = 0
+	for i := range d.counts {
+		d.counts[i] -= earlier.counts[i]
+		if d.counts[i] != 0 {
+			_, hi := bucketRange(i)
+			d.Max = hi
+			if i == buckets-1 {
+				d.Max = longest
+			}
+		}
+	}
+	d.Max = min(d.Max, longest)
+	d.Count -= earlier.Count
+	d.Sum -= earlier.Sum
+}
+
 // Quantile returns the smallest duration in ns, to three digits, such that a share q in [0, 1] of all are not longer; 0
 // when there are none. It is the upper end of a bucket, as HdrHistogram gives it, and never above Max.
 func (d *Distribution) Quantile(q float64) int64 {

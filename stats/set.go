@@ -70,30 +70,53 @@ type Snapshot struct {
 	Local
 	RequestRate1, RequestRate10   float64
 	ResponseRate1, ResponseRate10 float64
+
+	windows sums
 }
 
 // Snapshot sums the cores; now, a time from Now, is where the rates' windows end.
 func (s *Set) Snapshot(now int64) Snapshot {
 	var out Snapshot
-	var w sums
-	for _, c := range s.cores {
-		c.read(&out.Local)
-		c.ring.sum(&w, now)
+	for i := range s.cores {
+		loop := s.Loop(i, now)
+		out.Add(&loop)
 	}
-	out.RequestRate1, out.RequestRate10 = float64(w.requests1), float64(w.requests10)/10
-	out.ResponseRate1, out.ResponseRate10 = float64(w.answers1), float64(w.answers10)/10
 	return out
 }
 
-// Latency adds up the published latency histograms of all cores that have one.
-func (s *Set) Latency() *Distribution {
-	d := new(Distribution)
+// Loop is the Snapshot of core i alone.
+func (s *Set) Loop(i int, now int64) Snapshot {
+	var out Snapshot
+	c := s.cores[i]
+	c.read(&out.Local)
+	c.ring.sum(&out.windows, now)
+	out.rate()
+	return out
+}
+
+// Add adds other cores' figures of the same time.
+func (s *Snapshot) Add(o *Snapshot) {
+	s.Local.add(&o.Local)
+	s.windows.requests1 += o.windows.requests1
+	s.windows.requests10 += o.windows.requests10
+	s.windows.answers1 += o.windows.answers1
+	s.windows.answers10 += o.windows.answers10
+	s.rate()
+}
+
+// rate divides the windows' counts, which add up without an error, by their lengths.
+func (s *Snapshot) rate() {
+	s.RequestRate1, s.RequestRate10 = float64(s.windows.requests1), float64(s.windows.requests10)/10
+	s.ResponseRate1, s.ResponseRate10 = float64(s.windows.answers1), float64(s.windows.answers10)/10
+}
+
+// Latency adds the published latency histograms of all cores that have one to d.
+func (s *Set) Latency(d *Distribution) {
 	for _, c := range s.cores {
 		if h := c.lat.Load(); h != nil {
 			d.Add(h)
 		}
 	}
-	return d
 }
 
 // Total returns the number of valid messages forwarded.

@@ -26,7 +26,7 @@ type Options struct {
 	Foobench   string
 	Target     target.Target
 	Workload   compare.Workload
-	Pprof      bool // the target takes --pprof ADDR and serves /debug/pprof/profile there
+	Pprof      bool // the target takes --admin ADDR and serves /debug/pprof/profile there
 	Time       time.Duration
 	Rate       float64 // of a workload in open loop
 	TargetCore int
@@ -59,7 +59,11 @@ func Run(ctx context.Context, o Options) error {
 			return err
 		}
 		address := fmt.Sprintf("127.0.0.1:%d", port)
-		o.Target = o.Target.With(o.Target.Name, []string{"--pprof", address})
+		flags := []string{"--admin", address}
+		if !strings.Contains(o.Target.Name, "--track") && !strings.Contains(o.Target.Name, "--log") {
+			flags = append(flags, "--track=off") // which the admin page would switch on
+		}
+		o.Target = o.Target.With(o.Target.Name, flags)
 		url = "http://" + address
 	}
 	p, err := target.Start(ctx, o.Target, env)

@@ -43,8 +43,12 @@ func (o *options) checkFiles() error {
 	if err := writable("pidfile", o.pidfile); err != nil {
 		return err
 	}
-	if path, ok := strings.CutPrefix(o.cfg.Listen, unixPrefix); ok {
-		return inWritableDir("listen", path)
+	for _, addr := range [...]struct{ flag, text string }{{"listen", o.cfg.Listen}, {"admin", o.admin}} {
+		if path, ok := strings.CutPrefix(addr.text, unixPrefix); ok {
+			if err := inWritableDir(addr.flag, path); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

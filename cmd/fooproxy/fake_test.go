@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,12 @@ func newFake(listen string) *fake {
 }
 
 func (f *fake) Start() {}
+
+func (f *fake) View(*proxy.View)                                    {}
+func (f *fake) Tracking() bool                                      { return false }
+func (f *fake) Draining() bool                                      { return false }
+func (f *fake) Connections(context.Context, int) []proxy.Connection { return nil }
+func (f *fake) Violations(context.Context) []proxy.Violation        { return nil }
 
 func (f *fake) Drain(time.Duration) {
 	close(f.drained)

@@ -23,7 +23,8 @@ type options struct {
 	track        string
 	drainTimeout time.Duration
 	pidfile      string
-	pprof        string
+	admin        string
+	adminPublic  bool
 	config       string
 	checkOnly    bool
 	version      bool

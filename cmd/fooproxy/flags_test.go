@@ -42,8 +42,8 @@ func TestDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, o.cfg); diff != "" {
 		t.Error(diff)
 	}
-	if o.drainTimeout != 30*time.Second || o.pprof != "" || o.pidfile != "" {
-		t.Errorf("drain %v, pprof %q, pidfile %q", o.drainTimeout, o.pprof, o.pidfile)
+	if o.drainTimeout != 30*time.Second || o.admin != "" || o.pidfile != "" {
+		t.Errorf("drain %v, admin %q, pidfile %q", o.drainTimeout, o.admin, o.pidfile)
 	}
 }
 
@@ -53,19 +53,19 @@ func TestEverySettingReachesTheConfiguration(t *testing.T) {
 		"--nodelay=no", "--cork", "--maxconn=5", "--max-line=6k", "--max-buffer=7M", "--arbitrary=tunnel",
 		"--on-violation=forward", "--timeout-connect=8s", "--timeout-idle=9s", "--timeout-line=10s",
 		"--timeout-half-close=11s", "--keepalive=12s", "--log=/l", "--log-format=json", "--log-overflow=block",
-		"--drain-timeout=13s", "--pidfile=/p", "--pprof=14", "--track=on",
+		"--drain-timeout=13s", "--pidfile=/p", "--admin=14", "--track=on",
 	)
 	want := proxy.Config{
 		Listen: "[::1]:1", Forward: "h:2", Engine: "epoll", Loops: 3, Accept: "single", Backlog: 4, Cork: true, MaxConn: 5,
 		MaxLine: 6 << 10, MaxBuffer: 7 << 20, Arbitrary: "tunnel", OnViolation: "forward", TimeoutConnect: 8 * time.Second,
-		Track: true, TimeoutIdle: 9 * time.Second, TimeoutLine: 10 * time.Second, TimeoutHalfClose: 11 * time.Second,
+		Track: true, Violations: 256, TimeoutIdle: 9 * time.Second, TimeoutLine: 10 * time.Second, TimeoutHalfClose: 11 * time.Second,
 		KeepAlive: 12 * time.Second, Log: "/l", LogFormat: "json", LogOverflow: "block",
 	}
 	if diff := cmp.Diff(want, o.cfg); diff != "" {
 		t.Error(diff)
 	}
-	if o.drainTimeout != 13*time.Second || o.pidfile != "/p" || o.pprof != "127.0.0.1:14" {
-		t.Errorf("drain %v, pprof %q, pidfile %q", o.drainTimeout, o.pprof, o.pidfile)
+	if o.drainTimeout != 13*time.Second || o.pidfile != "/p" || o.admin != "127.0.0.1:14" {
+		t.Errorf("drain %v, admin %q, pidfile %q", o.drainTimeout, o.admin, o.pidfile)
 	}
 }
 

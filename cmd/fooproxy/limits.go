@@ -20,7 +20,7 @@ const maxConnMost = 1 << 20
 const descriptorsPerSession = 2
 
 // Descriptors that are not connections. The process: standard streams 3, the runtime's poller 2, request log 2 (the new one
-// is open before the old one goes), profiles' listener and clients 8, short-lived files 17. Each loop: listener, poller or
+// is open before the old one goes), admin listener and clients 17, short-lived files 8. Each loop: listener, poller or
 // ring, wake-up, and one in the kernel's hands while it is accepted or connected, doubled.
 const (
 	descriptorsProcess = 32

@@ -49,7 +49,8 @@ func run(args []string, stdout, stderr io.Writer, start func(proxy.Config) (serv
 func (o *options) run(stdout, stderr io.Writer, start func(proxy.Config) (service, error)) error {
 	// From here on no signal can end the process by surprise: listeners open later than this.
 	signals := catchSignals()
-	log := slog.New(slog.NewTextHandler(stderr, nil))
+	level := new(slog.LevelVar)
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	for _, name := range o.unknownEnv(os.Environ()) {
 		log.Warn("environment variable is no setting, ignored", "name", name)
 	}
@@ -67,19 +68,18 @@ func (o *options) run(stdout, stderr io.Writer, start func(proxy.Config) (servic
 		o.printCheck(stdout)
 		return nil
 	}
-	if o.pprof != "" {
-		server, err := servePprof(o.pprof, log)
-		if err != nil {
-			return err
-		}
-		defer server.Close()
-	}
-	o.cfg.Logger = log
-	service, err := start(o.cfg)
-	if err != nil {
+	p := &process{options: o, signals: signals, drain: make(chan struct{}, 1), stdout: stdout, log: log}
+	var err error
+	if p.admin, err = o.openAdmin(level, log, p.askDrain); err != nil {
 		return err
 	}
-	p := &process{service: service, options: o, signals: signals, stdout: stdout, log: log}
+	if p.admin != nil {
+		defer p.admin.Close()
+	}
+	o.cfg.Logger = log
+	if p.service, err = start(o.cfg); err != nil {
+		return err
+	}
 	return p.run()
 }
 

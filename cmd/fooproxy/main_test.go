@@ -74,7 +74,7 @@ func TestWrongUsageIsOneLineAndExits2(t *testing.T) {
 		{nil, []string{"-p", "1", "--listen", ":2"}, `-p and --listen both say where to listen; leave one of them`},
 		{nil, []string{"-p", "8001", "-f", "8001"}, `-f "127.0.0.1:8001": is where fooproxy itself listens; give the server's address`},
 		{nil, []string{"-p", "8000"}, `--forward "127.0.0.1:8000": is where fooproxy itself listens; give the server's address`},
-		{nil, []string{"--pprof", "0.0.0.0:6060"}, `--pprof "0.0.0.0:6060": profiles show the inside of the process and are served on loopback only; give 127.0.0.1:PORT or a port`},
+		{nil, []string{"--admin", "0.0.0.0:6060"}, `--admin "0.0.0.0:6060": other hosts could look inside and end the proxy; give 127.0.0.1:PORT or unix:/PATH, or --admin-public if you mean it`},
 		{nil, []string{"--track=off", "--log", "/l"}, `--track and --log contradict each other: the log says what became of each request; leave one of them`},
 		{nil, []string{"--config", "/nope/x"}, `--config "/nope/x": cannot be read: no such file or directory`},
 		{[]string{"FOOPROXY_CONFIG=/"}, nil, `FOOPROXY_CONFIG "/": cannot be read: is a directory`},

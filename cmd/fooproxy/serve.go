@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"fooproxy/proxy"
+	"fooproxy/admin"
 )
 
 const (
@@ -21,6 +21,7 @@ const (
 
 // A service is the running proxy as the process sees it; *proxy.Proxy in life, a fake in tests.
 type service interface {
+	admin.Source
 	Start()
 	Drain(limit time.Duration)
 	Stop()
@@ -28,7 +29,6 @@ type service interface {
 	Err() error
 	AppendStats(dst []byte) []byte
 	Reopen() error
-	Info() proxy.Info
 }
 
 // A process runs one service from its start to its end.
@@ -36,6 +36,8 @@ type process struct {
 	service service
 	options *options
 	signals *signals
+	drain   chan struct{} // gets a value when a drain is asked for other than by a signal
+	admin   *admin.Server // nil = none
 	stdout  io.Writer
 	log     *slog.Logger
 }
@@ -44,6 +46,10 @@ type process struct {
 // log have goroutines of their own: a full pipe behind standard output must not keep TERM from being heard.
 func (p *process) run() error {
 	p.service.Start()
+	if p.admin != nil {
+		p.admin.Serve(p.service)
+		p.log.Info("admin", "url", p.admin.URL())
+	}
 	if err := p.announce(); err != nil {
 		p.service.Stop()
 		return errors.Join(err, p.await(nil))
@@ -115,14 +121,14 @@ func (p *process) await(stop <-chan os.Signal) error {
 		select {
 		case <-p.service.Done():
 			return p.service.Err()
+		case <-p.drain:
+			if !draining {
+				draining, deadline = true, p.beginDrain("none")
+			}
+			continue
 		case sig := <-stop:
 			if !draining {
-				draining = true
-				p.log.Info("draining, a second signal stops at once", "signal", sig.String(), "timeout", p.options.drainTimeout.String())
-				p.service.Drain(p.options.drainTimeout)
-				if p.options.drainTimeout > 0 {
-					deadline = time.After(p.options.drainTimeout)
-				}
+				draining, deadline = true, p.beginDrain(sig.String())
 				continue
 			}
 			p.log.Info("stopping at once", "signal", sig.String())
@@ -133,6 +139,25 @@ func (p *process) await(stop <-chan os.Signal) error {
 		}
 		p.service.Stop()
 		stop, deadline, giveUp = nil, nil, time.After(stopLimit)
+	}
+}
+
+// beginDrain has the service end with its last connection, and returns the channel that says when this has taken too long.
+func (p *process) beginDrain(signal string) (deadline <-chan time.Time) {
+	limit := p.options.drainTimeout
+	p.log.Info("draining, a further signal stops at once", "signal", signal, "timeout", limit.String())
+	p.service.Drain(limit)
+	if limit > 0 {
+		return time.After(limit)
+	}
+	return nil
+}
+
+// askDrain asks for what the first TERM does, from any goroutine and any number of times.
+func (p *process) askDrain() {
+	select {
+	case p.drain <- struct{}{}:
+	default: // one is asked for already
 	}
 }
 

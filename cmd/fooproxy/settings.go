@@ -197,8 +197,16 @@ func (o *options) addProcess() {
 	o.add(
 		groupObserve,
 		setting{
+			name: "admin", meta: "ADDR", value: addrValue(&o.admin, "127.0.0.1", true),
+			help: "serve the live page, metrics and profiles on this loopback address or unix:/PATH",
+		},
+		setting{
+			name: "admin-public", meta: "BOOL", value: boolValue(&o.adminPublic),
+			help: "let --admin be an address that other hosts can reach; whoever does can end the proxy",
+		},
+		setting{
 			name: "track", meta: "WHEN", value: wordValue(&o.track, trackAuto, trackOn, trackOff),
-			help: "match answers with requests, time them; auto = when the log or --admin wants it",
+			help: "match answers with requests, time them; auto = with --log or --admin",
 		},
 	)
 	o.add(
@@ -225,10 +233,6 @@ func (o *options) addProcess() {
 		setting{
 			name: "pidfile", meta: "PATH", value: pathValue(&o.pidfile),
 			help: "hold the process id here while running",
-		},
-		setting{
-			name: "pprof", meta: "ADDR", value: addrValue(&o.pprof, "127.0.0.1", true),
-			help: "serve Go profiles over HTTP on this loopback address",
 		},
 		setting{
 			name: "config", meta: "PATH", value: pathValue(&o.config),

@@ -19,22 +19,28 @@ func (o *options) validate() (lines []string) {
 	case port.rank == listen.rank:
 		lines = append(lines, fmt.Sprintf("%s and %s both say where to listen; leave one of them", port.where, listen.where))
 	}
-	o.cfg.Track = o.track == trackOn
+	o.cfg.Track = o.track == trackOn || o.track == trackAuto && o.admin != ""
+	if o.admin != "" {
+		o.cfg.Violations = violationsKept
+	}
 	if o.track == trackOff && o.cfg.Log != "" {
 		lines = append(lines, fmt.Sprintf("%s and %s contradict each other: the log says what became of each request; leave one of them",
 			o.where("track"), o.where("log")))
 	}
-	if o.pprof != "" && !isLoopback(o.pprof) {
+	if o.admin != "" && !o.adminPublic && !isPrivate(o.admin) {
 		lines = append(lines, fmt.Sprintf(
-			"%s %s: profiles show the inside of the process and are served on loopback only; give 127.0.0.1:PORT or a port",
-			o.where("pprof"), quote(o.pprof),
+			"%s %s: other hosts could look inside and end the proxy; give 127.0.0.1:PORT or unix:/PATH, or --admin-public if you mean it",
+			o.where("admin"), quote(o.admin),
 		))
 	}
 	return lines
 }
 
-// isLoopback tells whether only this host can reach a host:port.
-func isLoopback(addr string) bool {
+// isPrivate tells whether only this host can reach an address.
+func isPrivate(addr string) bool {
+	if strings.HasPrefix(addr, unixPrefix) {
+		return true
+	}
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return false

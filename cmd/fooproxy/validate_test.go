@@ -35,12 +35,12 @@ func TestSameEndpoint(t *testing.T) {
 	}
 }
 
-func TestIsLoopback(t *testing.T) {
+func TestIsPrivate(t *testing.T) {
 	for addr, want := range map[string]bool{
 		"127.0.0.1:1": true, "127.9.9.9:1": true, "[::1]:1": true, "localhost:1": true,
-		"0.0.0.0:1": false, "[::]:1": false, "192.0.2.1:1": false, "example:1": false, "unix:/x": false,
+		"0.0.0.0:1": false, "[::]:1": false, "192.0.2.1:1": false, "example:1": false, "unix:/x": true,
 	} {
-		if got := isLoopback(addr); got != want {
+		if got := isPrivate(addr); got != want {
 			t.Errorf("%s: %v", addr, got)
 		}
 	}

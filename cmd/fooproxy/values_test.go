@@ -113,7 +113,7 @@ func TestSettingsRefuse(t *testing.T) {
 		"log":             {"a\x00b"},
 		"log-format":      {"", "xml"},
 		"log-overflow":    {"", "wait"},
-		"pprof":           {"x"},
+		"admin":           {"x", "unix:x"},
 		"track":           {"", "yes", "ON"},
 	} {
 		for _, text := range wrong {
