@@ -4,7 +4,7 @@
 //	target   the programs that are compared, as pinned children: fooproxy's engines, HAProxy, nginx, base lines
 //	relay    two of the base lines: goroutines, and poll(2)
 //	floor    what the kernel alone costs per message
-//	compare  workloads × targets, interleaved, into a report
+//	compare  workloads × targets, in turns, into a report
 //	report   every single run as JSON; tables, plots, page, significance of a difference
 //	profile  where a proxy's time goes
 //	sys      raw system calls of the generator and the poll relay

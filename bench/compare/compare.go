@@ -22,7 +22,6 @@ type Options struct {
 	Runs       int           // rounds per workload
 	Time       time.Duration // measured window of a run
 	Warmup     time.Duration
-	Retries    int    // how many disturbed runs are repeated, over the whole comparison, each once
 	Baseline   string // target that ratios are to; "" = haproxy when it is there, else the first
 	Spin       bool   // the generator never sleeps
 	TargetCore int
@@ -30,14 +29,18 @@ type Options struct {
 	Command    []string // how the user asked for this
 	Out        io.Writer
 	Log        io.Writer // what goes on, a line per run; nil = nothing
+	Isolated   bool      // the children have a network of their own, see target.Isolate
+	// Progress, when not nil, is called before every turn with the share of all turns that is done.
+	Progress func(done float64, what string)
 }
 
 // comparison is one going on.
 type comparison struct {
 	Options
-	report *report.Report
-	dir    string
-	rate   float64 // of the open loop
+	report  *report.Report
+	dir     string
+	rate    float64 // of the open loop
+	stepped int     // turns begun
 }
 
 // Run compares and returns every run. A target that fails under a workload loses that cell and the error says so; the
@@ -57,18 +60,28 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	c := &comparison{Options: o, dir: dir}
 	began := time.Now()
 	c.report = &report.Report{Begun: began, Command: o.Command, Machine: machine(o.TargetCore, o.LoadCore)}
+	c.report.Machine.Isolated = o.Isolated
 	if err := c.findTargets(); err != nil {
 		return nil, err
 	}
 	c.report.WriteHead(o.Out)
 	for _, w := range o.Workloads {
-		if err := c.workload(ctx, w); err != nil {
-			return c.report, err
+		if err = c.workload(ctx, w); err != nil {
+			c.report.DropEmpty()
 		}
 		c.report.WriteWorkload(o.Out, w.Name)
+		if err != nil {
+			break
+		}
 	}
 	c.report.Took = time.Since(began).Round(time.Second).String()
 	c.report.WriteTail(o.Out)
+	if ctx.Err() != nil {
+		return c.report, errors.New("interrupted: what is above was measured until then")
+	}
+	if err != nil {
+		return c.report, err
+	}
 	if failed := c.report.Failures(); len(failed) > 0 {
 		return c.report, errors.New(strings.Join(failed, "; "))
 	}
@@ -109,7 +122,7 @@ func (c *comparison) findTargets() error {
 	return nil
 }
 
-// workload runs all rounds of one workload: forwards, backwards, forwards …
+// workload runs all rounds of one workload.
 func (c *comparison) workload(ctx context.Context, w Workload) error {
 	if w.Open && c.rate == 0 {
 		if err := c.calibrate(ctx); err != nil {
@@ -117,8 +130,9 @@ func (c *comparison) workload(ctx context.Context, w Workload) error {
 		}
 	}
 	entry := report.Workload{
-		Name: w.Name, About: w.About, Idle: w.Idle, Churn: w.Churn, Open: w.Open, Conns: w.Conns, Loop: w.Loop,
-		Load: strings.Join(w.loadFlags(c.times()), " "),
+		Name: w.Name, Short: w.Short, About: w.About, Idle: w.Idle, Churn: w.Churn, Open: w.Open, Conns: w.Conns, Loop: w.Loop,
+		Load:   w.command() + " " + strings.Join(w.loadFlags(LoadTimes{Window: c.Time, Warmup: c.Warmup, Rate: c.rate, Spin: c.Spin}), " "),
+		Stream: w.Stream,
 	}
 	c.report.Workloads = append(c.report.Workloads, entry)
 	first := len(c.report.Cells)
@@ -126,46 +140,25 @@ func (c *comparison) workload(ctx context.Context, w Workload) error {
 		c.report.Cells = append(c.report.Cells, report.Cell{Target: t.Name, Workload: w.Name})
 	}
 	for round := range c.Runs {
-		if err := c.measureFloor(ctx); err != nil {
+		if err := c.round(ctx, w, round, c.report.Cells[first:]); err != nil {
 			return err
-		}
-		for k := range c.Targets {
-			i := k
-			if round%2 == 1 {
-				i = len(c.Targets) - 1 - k
-			}
-			cell := &c.report.Cells[first+i]
-			if cell.Failure != "" {
-				continue
-			}
-			run, err := c.patiently(ctx, w, c.Targets[i])
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				cell.Failure = err.Error()
-				continue
-			}
-			run.Round = round
-			cell.Runs = append(cell.Runs, run)
 		}
 	}
 	return nil
 }
 
-// patiently repeats a disturbed run once; the second counts in any case.
-func (c *comparison) patiently(ctx context.Context, w Workload, t target.Target) (run report.Run, err error) {
-	for again := false; ; again = true {
-		if run, err = c.once(ctx, w, t); err != nil {
-			return run, err
-		}
-		c.logf("%-13s %-16s %10.0f/s %8.0f ns/msg  generator busy %.0f%%  %s", w.Name, t.Name, run.Result.PerSec,
-			run.Result.Usage.CPUPerMsg, 100*run.Result.Generator.Busy, run.Disturbed)
-		if run.Disturbed == "" || again || c.Retries == 0 {
-			return run, nil
-		}
-		c.Retries--
+// step says that a turn begins.
+func (c *comparison) step(workload string, round int, name string) {
+	c.stepped++
+	if c.Progress == nil {
+		return
 	}
+	all := 0
+	for _, w := range c.Workloads {
+		n, _ := c.turns(w)
+		all += n * c.Runs * len(c.Targets)
+	}
+	c.Progress(float64(c.stepped)/float64(all), fmt.Sprintf("%s, round %d of %d: %s", workload, round+1, c.Runs, name))
 }
 
 func (c *comparison) logf(format string, args ...any) {
@@ -176,16 +169,14 @@ func (c *comparison) logf(format string, args ...any) {
 
 // calibrate finds the rate of the open loop: half of what the base line does in closed loop.
 func (c *comparison) calibrate(ctx context.Context) error {
-	for _, t := range c.Targets {
-		if t.Name != c.Baseline {
-			continue
-		}
-		run, err := c.patiently(ctx, closedLoop("calibrate", "", 64, 1, "64"), t)
-		if err != nil {
-			return fmt.Errorf("finding the rate of the open loop with %s: %w", t.Name, err)
-		}
-		c.rate = float64(int(run.Result.PerSec/2/1000)) * 1000
-		c.logf("open loop at %.0f requests/s", c.rate)
+	cells := []report.Cell{{Target: c.Baseline}}
+	if err := c.round(ctx, closedLoop("calibrate", "", 64, 1, "64"), 0, cells); err != nil {
+		return err
 	}
+	if cells[0].Failure != "" {
+		return fmt.Errorf("finding the rate of the open loop with %s: %s", c.Baseline, cells[0].Failure)
+	}
+	c.rate = float64(int(cells[0].Runs[0].Result.PerSec/2/1000)) * 1000
+	c.logf("open loop at %.0f requests/s", c.rate)
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fooproxy/bench/report"
+	"fooproxy/bench/target"
 )
 
 // machine describes where this runs.
@@ -16,9 +17,7 @@ func machine(targetCore, loadCore int) report.Machine {
 	m := report.Machine{
 		CPU: field("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Memory: memory(),
 		Go: runtime.Version(), TargetCore: targetCore, LoadCore: loadCore,
-	}
-	if b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control"); err == nil {
-		m.Congestion = strings.TrimSpace(string(b))
+		Congestion: target.Congestion(),
 	}
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {

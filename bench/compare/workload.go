@@ -7,28 +7,46 @@ import (
 	"strings"
 	"time"
 
+	"fooproxy/bench/load"
+	"fooproxy/bench/report"
 	"fooproxy/bench/target"
 )
 
 // Workload is one kind of traffic.
 type Workload struct {
-	Name, About string
-	Flags       []string // of foobench load
-	Conns       int
-	Loop        string // name shared by the same traffic at several numbers of connections
-	Stream      bool   // raw bytes through a tunnel; a "message" is a MiB of them
-	Unix        bool   // both sides of the target are unix sockets
-	Idle        bool
-	Churn       bool
-	Open        bool // its rate is half of what the base line reaches in closed loop with the same connections
+	Name   string
+	Short  string // for tables that have little room
+	About  string
+	Flags  []string // of foobench load
+	Conns  int
+	Loop   string // name shared by the same traffic at several numbers of connections
+	Stream bool   // raw bytes through a tunnel; a "message" is a MiB of them
+	Unix   bool   // both sides of the target are unix sockets
+	Idle   bool
+	Churn  bool
+	Open   bool // its rate is half of what the base line reaches in closed loop with the same connections
 }
 
 func closedLoop(name, loop string, conns, depth int, sizes string) Workload {
 	return Workload{
 		Name: name, Loop: loop, Conns: conns,
+		Short: fmt.Sprintf("%d × %d, %s", conns, depth, sizeText(sizes)),
 		About: fmt.Sprintf("%d connections × %d outstanding, requests of %s bytes", conns, depth, sizes),
 		Flags: []string{"-c", strconv.Itoa(conns), "-P", strconv.Itoa(depth), "-s", sizes},
 	}
+}
+
+// sizeText is a size as people say it, and a mix by its mean.
+func sizeText(sizes string) string {
+	mix, err := load.ParseMix(sizes)
+	if err != nil {
+		return sizes
+	}
+	text := report.Format(mix.Mean(), "B")
+	if strings.Contains(sizes, ",") {
+		text = "mixed, mean " + text
+	}
+	return text
 }
 
 // idleConns is how many idle connections are held. A proxy needs two descriptors for each, and a Go relay, which splices,
@@ -38,25 +56,27 @@ const idleConns = 2000
 // Workloads lists all, in the order of the tables.
 func Workloads() []Workload {
 	churn := Workload{
-		Name: "churn", Loop: "churn", Conns: 32, Churn: true,
+		Name: "churn", Short: "32 at a time, one request each", Loop: "churn", Conns: 32, Churn: true,
 		About: "32 at a time: connect, one request of 16 bytes, end, wait for the other end",
 		Flags: []string{"-c", "32", "-P", "1", "-s", "16", "--churn", "1"},
 	}
 	idle := Workload{
-		Name: "idle", Loop: "idle", Conns: idleConns, Idle: true,
+		Name: "idle", Short: fmt.Sprintf("%d idle", idleConns), Loop: "idle", Conns: idleConns, Idle: true,
 		About: fmt.Sprintf("%d connections that have had one answer and are still", idleConns),
 		Flags: []string{"-c", strconv.Itoa(idleConns), "-P", "1", "-s", "16", "--idle"},
 	}
 	crowd := closedLoop("crowd", "crowd", 16, 1, "16")
 	crowd.Conns += idleConns
+	crowd.Short += fmt.Sprintf(", among %d idle", idleConns)
 	crowd.About += fmt.Sprintf(", among %d connections that are still", idleConns)
 	crowd.Flags = append(crowd.Flags, "--still", strconv.Itoa(idleConns))
 	open := Workload{
-		Name: "openloop", Loop: "openloop", Conns: 64, Open: true,
+		Name: "openloop", Short: "64, open loop at half load", Loop: "openloop", Conns: 64, Open: true,
 		About: "64 connections, Poisson arrivals at half of the base line's highest rate, requests of 64 bytes; times from the intended send",
 		Flags: []string{"-c", "64", "-s", "64", "--arrivals", "poisson"},
 	}
 	unix := closedLoop("unix", "unix", 16, 1, "16")
+	unix.Short += ", unix sockets"
 	unix.Unix, unix.About = true, unix.About+", both sides unix sockets"
 	return []Workload{
 		closedLoop("pingpong16", "pingpong", 16, 1, "16"),
@@ -75,6 +95,7 @@ func Streams() []Workload {
 	stream := func(name string, conns int, about string, flags ...string) Workload {
 		return Workload{
 			Name: name, Loop: name, Conns: conns, Stream: true,
+			Short: fmt.Sprintf("%d streams, %s", conns, about),
 			About: fmt.Sprintf("%d raw byte streams, %s; a message is a MiB that has arrived", conns, about),
 			Flags: append([]string{"-c", strconv.Itoa(conns)}, flags...),
 		}
@@ -118,6 +139,7 @@ type LoadTimes struct {
 	Window, Warmup time.Duration
 	Rate           float64 // of workloads in open loop
 	Spin           bool
+	Turns          bool // Window is the length of a turn; see foobench load --turns
 }
 
 // loadFlags is what a workload asks of foobench load.
@@ -132,15 +154,22 @@ func (w *Workload) loadFlags(t LoadTimes) []string {
 	return flags
 }
 
+// command is the generator's.
+func (w *Workload) command() string {
+	if w.Stream {
+		return "stream"
+	}
+	return "load"
+}
+
 // LoadArgs is the command of the generator for a workload, its result as JSON on stdout; the last argument is the target.
 // A direct target needs no upstream.
 func (w *Workload) LoadArgs(foobench string, env target.Env, t LoadTimes, direct bool) []string {
-	command := "load"
-	if w.Stream {
-		command = "stream"
-	}
-	args := append([]string{foobench, command}, w.loadFlags(t)...)
+	args := append([]string{foobench, w.command()}, w.loadFlags(t)...)
 	args = append(args, "--json", "-")
+	if t.Turns {
+		args = append(args, "--turns")
+	}
 	if !direct {
 		args = append(args, "--respond", env.Forward)
 	}

@@ -17,9 +17,9 @@ const sources = 64
 func (l *loop) connect(c *conn) error {
 	fd, errno := l.target.Socket()
 	if errno != 0 {
-		return fmt.Errorf("socket: %w", errno)
+		return fmt.Errorf("socket: %w%s", errno, enough(errno))
 	}
-	if l.opt.NoDelay && l.target.IsTCP() {
+	if l.opt.NoDelay && l.target.IsTCP() && (l.opt.Churn == 0 || l.opt.Depth > 1) { // alone, a request has nothing to wait for
 		sys.SetOption(fd, unix.SOL_TCP, unix.TCP_NODELAY, 1)
 	}
 	if l.opt.Churn > 0 && l.target.IsLoopback4() {
@@ -36,14 +36,47 @@ func (l *loop) connect(c *conn) error {
 		}
 		return l.refused(c, errno)
 	}
+	if l.opt.Churn > 0 && l.feeding {
+		if err := l.eager(c); err != nil {
+			return err
+		}
+	}
 	if errno := l.poll.Add(fd, clientEvents, kindClient, c.slot, c.gen); errno != 0 {
 		return fmt.Errorf("epoll_ctl: %w", errno)
 	}
 	return nil
 }
 
+// eager sends the first requests without waiting for the event that says that c stands: over loopback the handshake is over
+// when connect(2) returns, though it says EINPROGRESS.
+func (l *loop) eager(c *conn) error {
+	c.state = open
+	l.connected++
+	l.feed(c)
+	if err := l.flush(c, l.now); err != nil {
+		return err
+	}
+	if c.blocked && c.sent == c.first && c.rest == 0 { // not yet, after all
+		c.state = connecting
+		l.connected--
+	}
+	return nil
+}
+
+// enough says what to do about a lack of descriptors.
+func enough(errno unix.Errno) string {
+	if errno == unix.EMFILE {
+		return ": raise the limit (ulimit -n) or make fewer connections"
+	}
+	return ""
+}
+
 func (l *loop) refused(c *conn, errno unix.Errno) error {
-	return &Failure{Refused, int(c.slot), fmt.Sprintf("cannot connect to %s: %v", l.target, errno)}
+	hint := ""
+	if errno == unix.ECONNREFUSED {
+		hint = ": nothing listens there"
+	}
+	return &Failure{Refused, int(c.slot), fmt.Sprintf("cannot connect to %s: %v%s", l.target, errno, hint)}
 }
 
 // established is called once for each connection, when it stands or, with failed, may not.
@@ -63,6 +96,9 @@ func (l *loop) established(c *conn, failed bool) error {
 
 // lost is a connection that broke.
 func (l *loop) lost(c *conn, errno unix.Errno) error {
+	if c.sent == c.first && c.rest == 0 {
+		return l.refused(c, errno)
+	}
 	return &Failure{Closed, int(c.slot), fmt.Sprintf("the target broke the connection (%v) %s", errno, l.balance(c))}
 }
 

@@ -37,10 +37,9 @@ type loop struct {
 	dirty  []int32 // connections with something to send
 	paused []int32 // connections with half a request to send, in the order of conn.pause
 
-	listen     int32 // the responder's listener, -1 without
-	respondTCP bool
-	ups        []upstream
-	upFree     []int32
+	listen int32 // the responder's listener, -1 without
+	ups    []upstream
+	upFree []int32
 
 	in, pattern, scratch, outAnswers []byte
 	iov                              []unix.Iovec
@@ -54,14 +53,14 @@ type loop struct {
 	churned   uint64 // connections that were made, used and closed
 
 	answered, naks, bytesIn, bytesOut, bytesAsked uint64
-	service, response, lag                        *hdrhistogram.Histogram
-	sameTook, sameCount                           int64 // answers in a row with the same time, not recorded yet
-	from, until                                   int64 // measured window; open loop records what was due in it
-	nextDue                                       float64
-	nextConn                                      int32
-	now                                           int64
-	idle                                          int64 // nanoseconds without anything to do
-	nextSweep                                     int64
+	histograms
+	sameTook, sameCount int64 // answers in a row with the same time, not recorded yet
+	from, until         int64 // measured window; open loop records what was due in it
+	nextDue             float64
+	nextConn            int32
+	now                 int64
+	idle                int64 // nanoseconds without anything to do
+	nextSweep           int64
 
 	live live
 }
@@ -84,7 +83,7 @@ func newLoop(opt *Options, index int, target *sys.Addr) (*loop, error) {
 		in: make([]byte, scratchSize), scratch: make([]byte, 0, scratchSize), outAnswers: make([]byte, 0, scratchSize+headMax),
 		iov: make([]unix.Iovec, 0, iovMax), ends: make([]int32, 0, scratchSize/6),
 		pattern: newPattern(opt.Mix.Max()), verify: opt.Verify,
-		service: histogram(), response: histogram(), lag: histogram(),
+		histograms: histograms{histogram(), histogram(), histogram()},
 	}
 	for 1<<l.shift < all {
 		l.shift++
@@ -121,7 +120,10 @@ func (l *loop) openResponder(addr *sys.Addr) error {
 	if err != nil {
 		return err
 	}
-	l.listen, l.respondTCP = fd, addr.IsTCP()
+	l.listen = fd
+	if l.opt.NoDelay && addr.IsTCP() {
+		sys.SetOption(fd, unix.SOL_TCP, unix.TCP_NODELAY, 1) // accepted sockets inherit it
+	}
 	if errno := l.poll.Add(fd, unix.EPOLLIN, kindListen, 0, 0); errno != 0 {
 		return fmt.Errorf("epoll_ctl: %w", errno)
 	}

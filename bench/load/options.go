@@ -34,6 +34,9 @@ type Options struct {
 	Cores []int // CPU of each thread; empty = not pinned
 	PIDs  []int // processes whose CPU time and memory are measured over the same window
 	Alone int   // CPU that PIDs should have to themselves, to measure what others use of it; -1 = none
+	// Turns, when not nil, makes Run measure in turns, each as long as Duration: it is called when the connections stand, with nil,
+	// and after each turn with what was measured, and returns whether there is another one. It may wait.
+	Turns func(done *Turn) bool
 	// Progress, when not nil, is called about twice a second from a thread of its own.
 	Progress func(Progress)
 }
@@ -85,6 +88,8 @@ func (o *Options) Check() error {
 		return errors.New("churn goes with closed loop only")
 	case o.Split > 0 && (o.Depth != 1 || o.Rate > 0 || o.Mix.Max() > copyMax):
 		return fmt.Errorf("splitting goes with closed loop, one request outstanding and sizes up to %d", copyMax)
+	case o.Turns != nil && (o.Threads > 1 || o.Messages > 0 || o.Duration <= 0):
+		return errors.New("turns go with one thread and a duration")
 	case o.Split < 0 || o.Timeout < 0 || o.Warmup < 0:
 		return errors.New("a time is negative")
 	case len(o.Mix.sizes) == 0:

@@ -41,6 +41,7 @@ type mark struct {
 // measured is what one thread brings home.
 type measured struct {
 	base, from, until mark
+	turns             []Turn
 	unended           int // connections the target did not end after the generator had
 	err               error
 }
@@ -72,10 +73,11 @@ func (l *loop) phases(m *meeting, r *measured) error {
 			return err
 		}
 	}
-	if err := l.warmUp(m, r); err != nil {
-		return err
+	window := l.window
+	if l.opt.Turns != nil {
+		window = l.takeTurns
 	}
-	if err := l.measure(m, r); err != nil {
+	if err := window(m, r); err != nil {
 		return err
 	}
 	l.phase("ending")
@@ -91,13 +93,19 @@ func (l *loop) phases(m *meeting, r *measured) error {
 	return nil
 }
 
+// window is the warm-up and one measured window.
+func (l *loop) window(m *meeting, r *measured) error {
+	if err := l.warmUp(m, r, l.opt.Warmup); err != nil {
+		return err
+	}
+	return l.measure(m, r)
+}
+
 // open begins the measured window: what was counted before does not matter from here on.
 func (l *loop) open(r *measured) error {
 	l.phase("measuring")
 	l.recordSame()
-	l.service.Reset()
-	l.response.Reset()
-	l.lag.Reset()
+	l.histograms.reset()
 	if l.opt.Duration > 0 {
 		l.until = l.now + int64(l.opt.Duration)
 	}
@@ -136,12 +144,12 @@ func (l *loop) connectAll(m *meeting) error {
 
 // warmUp starts the requests and runs until the measured window is open; without a time to warm up, the first request
 // belongs to the window. Idle connections are warm when each has had its answer.
-func (l *loop) warmUp(m *meeting, r *measured) error {
+func (l *loop) warmUp(m *meeting, r *measured, length time.Duration) error {
 	l.phase("warming up")
 	start := m.start.Load()
-	l.from, l.until = start+int64(l.opt.Warmup), math.MaxInt64
+	l.from, l.until = start+int64(length), math.MaxInt64
 	l.budget = math.MaxUint64
-	cold := l.opt.Warmup == 0 && !l.opt.Idle
+	cold := length == 0 && !l.opt.Idle
 	if cold {
 		l.setBudget()
 		if err := l.open(r); err != nil {
@@ -149,6 +157,7 @@ func (l *loop) warmUp(m *meeting, r *measured) error {
 		}
 	}
 	l.feeding = true
+	begun := l.answered
 	l.nextDue = float64(start) + l.gap()*float64(l.index)/float64(l.opt.Threads)
 	for i := range l.conns {
 		c := &l.conns[i]
@@ -162,7 +171,7 @@ func (l *loop) warmUp(m *meeting, r *measured) error {
 			}
 		}
 	}
-	for l.now < l.from || l.opt.Idle && l.outstanding() > 0 {
+	for l.now < l.from || l.opt.Idle && l.outstanding() > 0 || l.ramping(begun, start) {
 		if err := l.work(m, l.from); err != nil {
 			return err
 		}

@@ -40,10 +40,7 @@ func (l *loop) accept() error {
 		case unix.ECONNABORTED:
 			continue
 		default:
-			return fmt.Errorf("built-in upstream: accept: %w", errno)
-		}
-		if l.opt.NoDelay && l.respondTCP {
-			sys.SetOption(fd, unix.SOL_TCP, unix.TCP_NODELAY, 1)
+			return fmt.Errorf("built-in upstream: accept: %w%s", errno, enough(errno))
 		}
 		slot := l.freeUpstream()
 		u := &l.ups[slot]

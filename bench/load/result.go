@@ -33,13 +33,27 @@ type Result struct {
 	Service  Times  `json:"service"`            // from sending to the answer
 	Response *Times `json:"response,omitempty"` // open loop: from when the request was due
 
-	Generator Generator     `json:"generator"`
-	Usage     *TargetUsage  `json:"target_usage,omitempty"`
-	Invalid   []string      `json:"invalid,omitempty"` // why the figures say more about the generator than about the target
-	hist      histogramPair // for --hdr and for merging
+	Generator Generator    `json:"generator"`
+	Usage     *TargetUsage `json:"target_usage,omitempty"`
+	Turns     []Turn       `json:"turns,omitempty"`   // when it was measured in turns
+	Invalid   []string     `json:"invalid,omitempty"` // why the figures say more about the generator than about the target
+	hist      histograms   // for --hdr
 }
 
-type histogramPair struct{ service, response, lag *hdrhistogram.Histogram }
+// histograms are the times of a window.
+type histograms struct{ service, response, lag *hdrhistogram.Histogram }
+
+func (h *histograms) merge(o histograms) {
+	h.service.Merge(o.service)
+	h.response.Merge(o.response)
+	h.lag.Merge(o.lag)
+}
+
+func (h *histograms) reset() {
+	h.service.Reset()
+	h.response.Reset()
+	h.lag.Reset()
+}
 
 // Times summarises a histogram.
 type Times struct {
@@ -111,7 +125,7 @@ func summarise(opt *Options, loops []*loop, parts []measured) *Result {
 		Target: opt.Target, Loop: "closed", Conns: opt.Conns, Depth: opt.Depth, Threads: opt.Threads,
 		Sizes: opt.Mix.String(), Rate: opt.Rate,
 	}
-	all := histogramPair{histogram(), histogram(), histogram()}
+	all := histograms{histogram(), histogram(), histogram()}
 	for i, p := range parts {
 		window := time.Duration(p.until.at - p.from.at)
 		r.Elapsed = max(r.Elapsed, window)
@@ -121,9 +135,8 @@ func summarise(opt *Options, loops []*loop, parts []measured) *Result {
 		r.BytesOut += p.until.bytesOut - p.from.bytesOut
 		r.Closed += p.until.churned - p.from.churned
 		r.Unended += p.unended
-		all.service.Merge(loops[i].service)
-		all.response.Merge(loops[i].response)
-		all.lag.Merge(loops[i].lag)
+		r.Turns = append(r.Turns, p.turns...)
+		all.merge(loops[i].histograms)
 		if window > 0 {
 			r.Generator.Busy = max(r.Generator.Busy, 1-float64(p.until.idle-p.from.idle)/float64(window))
 			r.Generator.Waited = max(r.Generator.Waited, float64(p.until.waited-p.from.waited)/float64(window))

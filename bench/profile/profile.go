@@ -75,7 +75,7 @@ func Run(ctx context.Context, o Options) error {
 	// The load outlasts both profiles, and is then told to stop.
 	args := o.Workload.LoadArgs(o.Foobench, env, compare.LoadTimes{Window: time.Hour, Warmup: 0, Rate: o.Rate}, o.Target.Direct)
 	var result bytes.Buffer
-	generator, err := target.Spawn(args, o.LoadCore, &result)
+	generator, err := target.Spawn(args, o.LoadCore, nil, &result)
 	if err != nil {
 		return err
 	}

@@ -48,6 +48,20 @@ func (b barStyle) Thumbnail(c *draw.Canvas) {
 	})
 }
 
+// unitTicks labels an axis as the tables do.
+type unitTicks struct{ unit string }
+
+// Ticks implements plot.Ticker.
+func (u unitTicks) Ticks(low, high float64) []plot.Tick {
+	ticks := plot.DefaultTicks{}.Ticks(low, high)
+	for i := range ticks {
+		if ticks[i].Label != "" {
+			ticks[i].Label = Format(ticks[i].Value, u.unit)
+		}
+	}
+	return ticks
+}
+
 // microTicks labels a logarithmic axis of microseconds with units that people read.
 type microTicks struct{}
 

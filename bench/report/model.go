@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"fooproxy/bench/load"
@@ -27,9 +28,12 @@ type Report struct {
 	Baseline  string     `json:"baseline"` // the target that ratios are to
 	Targets   []Target   `json:"targets"`
 	Workloads []Workload `json:"workloads"`
-	FloorNs   []float64  `json:"floor_ns"` // time of a round trip without any proxy, see package floor
+	FloorNs   []float64  `json:"floor_ns"` // time of a round trip without any proxy, in each round of FloorWorkload; see package floor
 	Cells     []Cell     `json:"cells"`
 }
+
+// FloorWorkload is the one that the floor is held against.
+const FloorWorkload = "pingpong16"
 
 // Machine is where it ran.
 type Machine struct {
@@ -38,6 +42,7 @@ type Machine struct {
 	Memory     string `json:"memory"`
 	Kernel     string `json:"kernel"`
 	Congestion string `json:"tcp_congestion_control"`
+	Isolated   bool   `json:"isolated"` // in a network namespace of its own
 	Go         string `json:"go"`
 	TargetCore int    `json:"target_core"` // -1 = every one
 	LoadCore   int    `json:"load_core"`
@@ -56,14 +61,16 @@ type Target struct {
 
 // Workload is one group of rows.
 type Workload struct {
-	Name  string `json:"name"`
-	About string `json:"about"`
-	Load  string `json:"load"` // the exact foobench load command of one run
-	Idle  bool   `json:"idle,omitempty"`
-	Churn bool   `json:"churn,omitempty"`
-	Open  bool   `json:"open,omitempty"`
-	Conns int    `json:"connections"`
-	Loop  string `json:"loop"` // runs of one kind of traffic at several numbers of connections share a name here
+	Name   string `json:"name"`
+	Short  string `json:"short,omitempty"` // for tables that have little room
+	About  string `json:"about"`
+	Load   string `json:"load"` // foobench's command that makes the same load in one window
+	Stream bool   `json:"stream,omitempty"`
+	Idle   bool   `json:"idle,omitempty"`
+	Churn  bool   `json:"churn,omitempty"`
+	Open   bool   `json:"open,omitempty"`
+	Conns  int    `json:"connections"`
+	Loop   string `json:"loop"` // runs of one kind of traffic at several numbers of connections share a name here
 }
 
 // Cell is one target under one workload.
@@ -90,6 +97,15 @@ func (r *Report) Cell(workload, target string) *Cell {
 		}
 	}
 	return nil
+}
+
+// DropEmpty removes the cells that have neither a run nor a failure, and workloads without any cell: those of an interrupted
+// comparison.
+func (r *Report) DropEmpty() {
+	r.Cells = slices.DeleteFunc(r.Cells, func(c Cell) bool { return len(c.Runs) == 0 && c.Failure == "" })
+	r.Workloads = slices.DeleteFunc(r.Workloads, func(w Workload) bool {
+		return !slices.ContainsFunc(r.Cells, func(c Cell) bool { return c.Workload == w.Name })
+	})
 }
 
 // Failures lists what makes cells worthless.

@@ -296,8 +296,9 @@ func (r *Report) memoryPlot() (*plot.Plot, error) {
 	}
 	p.NominalX(names...)
 	p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5
-	p.Y.Min = min(p.Y.Min, 0)
-	p.Y.Label.Text = "bytes per connection"
+	p.Y.Min, p.Y.Max = min(p.Y.Min, 0), 1.1*p.Y.Max
+	p.Y.Tick.Marker = unitTicks{f.Unit}
+	p.Y.Label.Text = "resident per connection"
 	return p, nil
 }
 

@@ -78,6 +78,64 @@ func TestRatioPairsRounds(t *testing.T) {
 	}
 }
 
+// Runs that were measured in turns are compared turn by turn, and a turn in which the machine was slow does not count.
+func TestRatioPairsTurns(t *testing.T) {
+	f := FigureNamed("cpu/msg")
+	run := func(cpu ...time.Duration) Run {
+		r := Run{Result: load.Result{Answers: 1000, Usage: &load.TargetUsage{CPUPerMsg: 99}}}
+		for _, c := range cpu {
+			r.Result.Turns = append(r.Result.Turns, load.Turn{Elapsed: time.Second, Answers: 10, CPU: 10 * c})
+		}
+		return r
+	}
+	base, ours := run(1000, 5000, 1000, 2000, 1000), run(900, 4500, 3000, 1800, 900)
+	a, b := &Cell{Runs: []Run{ours}}, &Cell{Runs: []Run{base}}
+	if s := Ratio(f, a, b); math.Abs(s.Median-0.9) > 1e-9 {
+		t.Errorf("the ratio is %.3f, want 0.9", s.Median)
+	}
+	if s := a.Stat(f); s.Median != 1800 {
+		t.Errorf("the run's figure is %.0f, want its median turn's, 1800", s.Median)
+	}
+	// With a turn missing, or one without an answer, whole runs are compared.
+	base.Result.Turns = base.Result.Turns[:4]
+	if s := Ratio(f, a, &Cell{Runs: []Run{base}}); math.Abs(s.Median-1800.0/1500) > 1e-9 {
+		t.Errorf("the ratio is %.3f, want 1.2", s.Median)
+	}
+	base.Result.Turns[0].Answers = 0
+	if s := (&Cell{Runs: []Run{base}}).Stat(f); s.Median != 99 {
+		t.Errorf("the run's figure is %.0f, want that of the whole window, 99", s.Median)
+	}
+}
+
+// The table for readers: what matters of each workload, with the ratio to the base line and to the better of the peers.
+func TestMarkdown(t *testing.T) {
+	r := sample([]float64{12000, 12000, 12000}, []float64{9000, 9000, 9000})
+	r.Targets[0].Engine, r.Targets[2].Missing = true, ""
+	r.Targets = append(r.Targets, Target{Name: "direct", Direct: true})
+	for _, w := range r.Workloads {
+		nginx, direct := *r.Cell(w.Name, "haproxy"), *r.Cell(w.Name, "fooproxy-uring")
+		nginx.Target, direct.Target = "nginx", "direct"
+		nginx.Runs, direct.Runs = slices.Clone(nginx.Runs), slices.Clone(direct.Runs)
+		for i := range nginx.Runs {
+			nginx.Runs[i].Result.Usage = &load.TargetUsage{CPUPerMsg: 10000, PerConn: 2400}
+			direct.Runs[i].Result.PerSec *= 1.5
+		}
+		r.Cells = append(r.Cells, nginx, direct)
+	}
+	var b bytes.Buffer
+	r.WriteMarkdown(&b)
+	for _, want := range []string{
+		"| workload | figure | fooproxy-uring | haproxy | nginx |\n|---|---|---:|---:|---:|\n",
+		"| pingpong16 | CPU/message | 9µs (0.75, 0.90) | 12µs | 10µs (0.83) |\n",
+		"| idle | resident per connection | 900B (0.75, 0.75) | 1.17KiB | 2.34KiB (2.00) |\n",
+		"| pingpong16 | 167k/s | 111k/s, fooproxy-uring | 1.50 |\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+}
+
 func TestSaveAndLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.json")
 	r := sample([]float64{12000}, []float64{9000})

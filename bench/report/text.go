@@ -29,15 +29,23 @@ func (r *Report) WriteText(w io.Writer) {
 // WriteHead prints where this was measured.
 func (r *Report) WriteHead(w io.Writer) {
 	m := &r.Machine
-	fmt.Fprintf(w, "%s, %d CPUs, %s, Linux %s, %s, %s\n", m.CPU, m.Cores, m.Memory, m.Kernel, m.Congestion, m.Go)
-	fmt.Fprintf(w, "target on %s, client and upstream in one thread on CPU %d; medians, ± = (largest − smallest) / median;\n",
+	fmt.Fprintf(w, "%s, %d CPUs, %s, Linux %s, %s, %s\n", m.CPU, m.Cores, m.Memory, m.Kernel, m.Network(), m.Go)
+	fmt.Fprintf(w, "target on %s, client and upstream in one thread on CPU %d; medians of the runs, ± = (largest − smallest) / median;\n",
 		m.TargetPlace(), m.LoadCore)
-	fmt.Fprintf(w, "× = ratio to %s, run against run of the same round\n", r.Baseline)
+	fmt.Fprintf(w, "× = ratio to %s, turn against turn of the same round\n", r.Baseline)
 	for _, t := range r.Targets {
 		if t.Missing != "" {
 			fmt.Fprintf(w, "left out: %s: %s\n", t.Name, t.Missing)
 		}
 	}
+}
+
+// Network says by what the programs were connected.
+func (m *Machine) Network() string {
+	if m.Isolated {
+		return m.Congestion + " on a loopback of its own"
+	}
+	return m.Congestion + " on the machine's loopback"
 }
 
 // TargetPlace says where the target ran.
@@ -52,11 +60,11 @@ func (m *Machine) TargetPlace() string {
 func (r *Report) WriteTail(w io.Writer) {
 	if len(r.FloorNs) > 0 {
 		floor := Median(r.FloorNs)
-		fmt.Fprintf(w, "\nfloor: %.2f µs for 2 sends and 2 receives of 16 B through loopback TCP in one thread; of it over cpu/msg in pingpong16:",
-			floor/1e3)
+		fmt.Fprintf(w, "\nfloor: %.2f µs for 2 sends and 2 receives of 16 B through loopback TCP in one thread; over cpu/msg in %s:",
+			floor/1e3, FloorWorkload)
 		for _, t := range r.Targets {
-			if s := r.Cell("pingpong16", t.Name).Stat(FigureNamed("cpu/msg")); s.N > 0 && !t.Direct {
-				fmt.Fprintf(w, "  %s %.2f", t.Name, floor/s.Median)
+			if shares := r.floorShares(r.Cell(FloorWorkload, t.Name)); len(shares) > 0 && !t.Direct {
+				fmt.Fprintf(w, "  %s %.2f", t.Name, Median(shares))
 			}
 		}
 		fmt.Fprintln(w)
@@ -76,6 +84,20 @@ func (r *Report) WriteTail(w io.Writer) {
 	for _, f := range r.Failures() {
 		fmt.Fprintf(w, "FAILED %s\n", f)
 	}
+}
+
+// floorShares is the floor over the CPU per message, in each round.
+func (r *Report) floorShares(c *Cell) (shares []float64) {
+	f := FigureNamed("cpu/msg")
+	if c == nil {
+		return nil
+	}
+	for i := range c.Runs {
+		if v, ok := f.of(&c.Runs[i]); ok && c.Runs[i].Round < len(r.FloorNs) {
+			shares = append(shares, r.FloorNs[c.Runs[i].Round]/v)
+		}
+	}
+	return shares
 }
 
 func (r *Report) writeRows(w io.Writer, wl *Workload) {
@@ -116,6 +138,8 @@ func columnsOf(wl *Workload) []string {
 		return []string{"B/conn", "memory"}
 	case wl.Churn:
 		return []string{"conns/s", "cpu/msg", "p50", "p99", "p99.9", "csw/s"}
+	case wl.Stream:
+		return []string{"msgs/s", "cpu/msg", "csw/s"}
 	}
 	return []string{"msgs/s", "cpu/msg", "p50", "p99", "p99.9", "csw/s"}
 }

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fooproxy/bench/load"
-	"fooproxy/bench/proc"
 	"fooproxy/bench/sys"
 )
 
@@ -24,6 +23,7 @@ type Options struct {
 	PID             int // of the target, 0 = not measured
 	TargetCore      int // what others use of it is measured, -1 = not
 	Spin            bool
+	Turns           func(done *load.Turn) bool // as load.Options.Turns
 }
 
 // unit is what a result counts, in bytes.
@@ -43,15 +43,8 @@ type loop struct {
 	ends       []*end
 	buf        []byte
 	arrived    uint64 // bytes
+	still      bool   // between two turns: nothing is sent
 	idle, last int64  // ns without anything to do; when a byte last moved
-}
-
-// mark is what has been counted at one time.
-type mark struct {
-	at, idle         int64
-	arrived          uint64
-	waited, coreBusy time.Duration
-	target           proc.Usage
 }
 
 // Run makes the streams for the measured window, ends them, and wants every byte sent to have arrived.
@@ -67,24 +60,15 @@ func Run(ctx context.Context, o Options) (*load.Result, error) {
 	if err := l.open(); err != nil {
 		return nil, err
 	}
-	if err := l.until(ctx, sys.Now()+int64(o.Warmup)); err != nil {
+	var sum mark
+	turns, err := l.takeTurns(ctx, &sum)
+	if err != nil {
 		return nil, err
-	}
-	var marks [2]mark
-	for i := range marks {
-		if err := l.mark(&marks[i]); err != nil {
-			return nil, err
-		}
-		if i == 0 {
-			if err := l.until(ctx, sys.Now()+int64(o.Duration)); err != nil {
-				return nil, err
-			}
-		}
 	}
 	if err := l.finish(ctx); err != nil {
 		return nil, err
 	}
-	return l.result(&marks[0], &marks[1]), nil
+	return l.result(&sum, turns), nil
 }
 
 func (l *loop) open() (err error) {
@@ -136,7 +120,7 @@ func (l *loop) wanted(e *end) (events uint32) {
 	if !e.over && (e.upstream || l.Both || e.finished) {
 		events = unix.EPOLLIN
 	}
-	if e.sends && !e.finished {
+	if e.sends && !e.finished && !l.still {
 		events |= unix.EPOLLOUT
 	}
 	return events
@@ -201,7 +185,7 @@ func (l *loop) accept() error {
 
 func (l *loop) serve(slot int32, events uint32) error {
 	e := l.ends[slot]
-	if e.sends && !e.finished && events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+	if e.sends && !e.finished && !l.still && events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		if err := e.send(); err != nil {
 			return err
 		}
@@ -288,47 +272,4 @@ func (l *loop) close() {
 		sys.Close(l.listen)
 	}
 	l.poll.Close()
-}
-
-func (l *loop) mark(m *mark) (err error) {
-	*m = mark{at: sys.Now(), idle: l.idle, arrived: l.arrived, waited: proc.ThreadWait(unix.Gettid())}
-	if l.PID != 0 {
-		if m.target, err = proc.Of(l.PID); err != nil {
-			return fmt.Errorf("the target's process is gone: %w", err)
-		}
-	}
-	if l.TargetCore >= 0 {
-		m.coreBusy, err = proc.CoreBusy(l.TargetCore)
-	}
-	return err
-}
-
-func (l *loop) result(from, to *mark) *load.Result {
-	window := time.Duration(to.at - from.at)
-	arrived := to.arrived - from.arrived
-	r := &load.Result{
-		Target: l.Target, Loop: "closed", Conns: l.Conns, Depth: 1, Threads: 1, Sizes: "a stream, counted by MiB",
-		Elapsed: window, Answers: arrived / unit, BytesIn: arrived, PerSec: float64(arrived) / unit / window.Seconds(),
-	}
-	r.Generator.Busy = 1 - float64(to.idle-from.idle)/float64(window)
-	r.Generator.Waited = float64(to.waited-from.waited) / float64(window)
-	if l.PID == 0 {
-		return r
-	}
-	spent := to.target.Sub(from.target)
-	u := &load.TargetUsage{
-		CPU: spent.CPU, Busy: spent.CPU.Seconds() / window.Seconds(), Resident: spent.Resident, Threads: spent.Threads,
-		Switches: float64(spent.Voluntary+spent.Involuntary) / window.Seconds(),
-	}
-	if arrived > 0 {
-		u.CPUPerMsg = float64(spent.CPU) * unit / float64(arrived)
-	}
-	if spent.CPU > 0 {
-		u.UserShare = min(1, float64(spent.User)/float64(spent.CPU))
-	}
-	if foreign := to.coreBusy - from.coreBusy - spent.CPU; foreign > 0 {
-		r.Generator.Foreign = foreign.Seconds() / window.Seconds()
-	}
-	r.Usage = u
-	return r
 }

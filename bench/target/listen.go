@@ -25,8 +25,8 @@ func listening(address string) bool {
 	}
 	// Local address, remote address, state; 0A is TCP_LISTEN.
 	suffix := fmt.Appendf(nil, ":%04X", n)
-	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		table, err := os.ReadFile(file)
+	for _, file := range []string{"tcp", "tcp6"} {
+		table, err := socketTable(file)
 		if err != nil {
 			continue
 		}
@@ -46,7 +46,7 @@ func listeningUnix(path string) bool {
 	if _, err := os.Stat(path); err != nil {
 		return false
 	}
-	table, err := os.ReadFile("/proc/net/unix")
+	table, err := socketTable("unix")
 	if err != nil {
 		return false
 	}
@@ -60,17 +60,31 @@ func listeningUnix(path string) bool {
 	return false
 }
 
+// socketTable reads one of the kernel's tables of sockets, as the children's network has it.
+func socketTable(name string) (table []byte, err error) {
+	err = onStarter(func() (err error) {
+		table, err = os.ReadFile("/proc/thread-self/net/" + name)
+		return err
+	})
+	return table, err
+}
+
 // FreePort finds a TCP port of 127.0.0.1 that is not in use and that the kernel does not hand out by itself: below the
 // usual range of ephemeral ports.
 func FreePort() (int, error) {
 	var last error
 	for range 100 {
 		port := 20000 + rand.IntN(12000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			return port, l.Close()
+		last = onStarter(func() error {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if err != nil {
+				return err
+			}
+			return l.Close()
+		})
+		if last == nil {
+			return port, nil
 		}
-		last = err
 	}
 	return 0, fmt.Errorf("no free port: %w", last)
 }

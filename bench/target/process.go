@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -49,8 +50,8 @@ func (o *output) String() string {
 	return strings.TrimSpace(o.buf.String())
 }
 
-// starter is the one thread that forks: a child inherits its CPU and its priority, and dies when it ends, which is when
-// the program ends.
+// starter is the one thread that forks: a child inherits its CPU, its priority and its network, and dies when it ends,
+// which is when the program ends.
 var starter = sync.OnceValue(func() chan func() {
 	calls := make(chan func())
 	go func() {
@@ -62,16 +63,28 @@ var starter = sync.OnceValue(func() chan func() {
 	return calls
 })
 
+// onStarter runs call on the thread that forks.
+func onStarter(call func() error) (err error) {
+	done := make(chan struct{})
+	starter() <- func() {
+		err = call()
+		close(done)
+	}
+	<-done
+	return err
+}
+
 // allCores are the CPUs this program may use, before it pins anything.
 var allCores = sync.OnceValue(sys.Cores)
 
 // AllCores in place of a CPU leaves a child on every CPU that this program may use.
 const AllCores = -1
 
-// Spawn starts a child pinned to core, or AllCores, with as high a priority as is allowed. stdout may be nil: what it prints is then kept
-// with its stderr.
-func Spawn(args []string, core int, stdout *bytes.Buffer) (*Process, error) {
+// Spawn starts a child pinned to core, or AllCores, with as high a priority as is allowed. stdin may be nil; with a nil stdout
+// what the child prints is kept with its stderr.
+func Spawn(args []string, core int, stdin io.Reader, stdout io.Writer) (*Process, error) {
 	p := &Process{Args: args, cmd: exec.Command(args[0], args[1:]...), done: make(chan struct{})}
+	p.cmd.Stdin = stdin
 	// A session of its own: the kernel divides CPU time between sessions first (sched(7), autogroup), and a keyboard
 	// interrupt goes to the parent alone.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
@@ -84,17 +97,15 @@ func Spawn(args []string, core int, stdout *bytes.Buffer) (*Process, error) {
 	if core != AllCores {
 		cores = []int{core}
 	}
-	started := make(chan error)
-	starter() <- func() {
+	err := onStarter(func() error {
 		if err := sys.SetAffinity(cores...); err != nil {
-			started <- err
-			return
+			return err
 		}
 		// Without the right to it the children run at normal priority, and other programs disturb them more.
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)
-		started <- p.cmd.Start()
-	}
-	if err := <-started; err != nil {
+		return p.cmd.Start()
+	})
+	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], err)
 	}
 	p.PID = p.cmd.Process.Pid
@@ -113,7 +124,7 @@ func Start(ctx context.Context, t Target, e Env) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := Spawn(args, e.Core, nil)
+	p, err := Spawn(args, e.Core, nil, nil)
 	if err != nil {
 		return nil, err
 	}

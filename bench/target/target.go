@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -107,8 +108,8 @@ func own(path, name string) func() (string, error) {
 }
 
 // Select picks targets by name, in the order given; "all" or "" is every target. What follows a + is a flag for that
-// target alone: fooproxy-epoll+--cork=true. What follows a # only makes a new name, to run a target against itself:
-// haproxy,haproxy#2.
+// target alone: fooproxy-epoll+--cork=true. A target that is named again, to be compared with itself, becomes haproxy#2; a
+// name may also be given so.
 func Select(all []Target, names string) ([]Target, error) {
 	if names == "" || names == "all" {
 		return all, nil
@@ -122,13 +123,25 @@ func Select(all []Target, names string) ([]Target, error) {
 		if err != nil {
 			return nil, err
 		}
-		t.Name = name
 		if more {
 			t = t.With(name, strings.Split(flags, "+"))
 		}
+		t.Name = unused(name, picked)
 		picked = append(picked, t)
 	}
 	return picked, nil
+}
+
+// unused is name, with a number after it when it has been picked already.
+func unused(name string, picked []Target) string {
+	taken := func(name string) bool {
+		return slices.ContainsFunc(picked, func(t Target) bool { return t.Name == name })
+	}
+	base := name
+	for n := 2; taken(name); n++ {
+		name = fmt.Sprintf("%s#%d", base, n)
+	}
+	return name
 }
 
 func byName(all []Target, name string) (Target, error) {

@@ -36,7 +36,7 @@ func TestTargetThatNeverListens(t *testing.T) {
 func TestSpawnPins(t *testing.T) {
 	cores := sys.Cores()
 	core := cores[len(cores)-1]
-	p, err := Spawn([]string{"sleep", "1000"}, core, nil)
+	p, err := Spawn([]string{"sleep", "1000"}, core, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +95,10 @@ func TestSelect(t *testing.T) {
 	args, err := picked[1].Command(Env{Listen: "a", Forward: "b"})
 	if err != nil || !strings.HasSuffix(strings.Join(args, " "), "--cork=true --nodelay=false") {
 		t.Fatal(args, err)
+	}
+	twice, err := Select(all, "haproxy,haproxy,haproxy#2")
+	if err != nil || twice[0].Name != "haproxy" || twice[1].Name != "haproxy#2" || twice[2].Name == twice[1].Name {
+		t.Fatalf("a target against itself: %+v, %v", twice, err)
 	}
 	if _, err := Select(all, "squid"); err == nil || !strings.Contains(err.Error(), "haproxy") {
 		t.Fatalf("the error does not list what there is: %v", err)

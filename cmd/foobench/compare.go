@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -20,8 +19,7 @@ import (
 
 func runCompare(args []string, stdout, stderr io.Writer) error {
 	o := compare.Options{Out: stdout, Command: append([]string{"foobench", "compare"}, args...)}
-	fs := flag.NewFlagSet("foobench compare", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs := newFlags("compare", "")
 	var (
 		targets    = fs.String("targets", "all", "comma-separated targets; +FLAG after a name adds a flag: fooproxy-epoll+--cork=true")
 		workloads  = fs.String("workloads", "all", "comma-separated workloads")
@@ -35,10 +33,10 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.Runs, "runs", 0, "runs of each target under each workload (default 5, with --full 9)")
 	fs.DurationVar(&o.Time, "time", 0, "measured window of a run (default 300ms, with --full 2s)")
 	fs.DurationVar(&o.Warmup, "warmup", 0, "load before the window (default 80ms, with --full 500ms)")
-	fs.IntVar(&o.Retries, "retries", 40, "how many runs that other programs disturbed are repeated, at most")
+	congestion := fs.String("congestion", "", "TCP congestion control of the children, in a network namespace of their own, which takes root; machine = use the machine's network (default reno, or the machine's network without the right to another)")
 	fs.StringVar(&o.Baseline, "baseline", "", "target that ratios are to (default haproxy, or the first that can run)")
 	fs.BoolVar(&o.Spin, "spin", false, "the generator never sleeps: targets pay for no wake-up of it")
-	if err := parse(fs, args); err != nil {
+	if err := parse(fs, args, stdout); err != nil {
 		return err
 	}
 	defaults(&o, *full)
@@ -63,8 +61,14 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 	if o.Workloads, err = compare.SelectWorkloads(*workloads); err != nil {
 		return usageError("--workloads: %w", err)
 	}
+	if o.Isolated, err = isolate(*congestion, stderr); err != nil {
+		return err
+	}
 	if *verbose {
 		o.Log = stderr
+	} else if isTerminal(os.Stderr) {
+		o.Progress = showShare(os.Stderr)
+		o.Out = clearing{stdout, os.Stderr}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -73,6 +77,25 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 		err = errors.Join(err, writeReport(stdout, result, *out))
 	}
 	return err
+}
+
+// isolate gives the children a network of their own. A congestion control that paces by timers, as bbr does, would be measured
+// along with the targets; reno is in every kernel.
+func isolate(congestion string, stderr io.Writer) (bool, error) {
+	switch congestion {
+	case "machine":
+		return false, nil
+	case "":
+		if err := target.Isolate("reno"); err != nil {
+			fmt.Fprintf(stderr, "foobench compare: the machine's network is used, with whatever else it does: %v\n", err)
+			return false, nil
+		}
+		return true, nil
+	}
+	if err := target.Isolate(congestion); err != nil {
+		return false, fmt.Errorf("--congestion %s: %w; sysctl net.ipv4.tcp_allowed_congestion_control lists what may be chosen", congestion, err)
+	}
+	return true, nil
 }
 
 // writeReport puts the JSON and the page into a directory.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -25,15 +24,19 @@ type loadFlags struct {
 	pids     string
 	json     string
 	hdr      string
+	turns    *bool
 }
 
-func runLoad(args []string, stdout, stderr io.Writer) error {
-	f, err := parseLoad(args, stderr)
+func runLoad(args []string, stdout, _ io.Writer) error {
+	f, err := parseLoad(args, stdout)
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if *f.turns {
+		f.opt.Turns = turnsBy(ctx, os.Stdin, stdout)
+	}
 	spareProcessor(f.opt.Threads)
 	result, err := load.Run(ctx, f.opt)
 	if err != nil {
@@ -49,15 +52,10 @@ func runLoad(args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-func parseLoad(args []string, stderr io.Writer) (*loadFlags, error) {
+func parseLoad(args []string, stdout io.Writer) (*loadFlags, error) {
 	f := &loadFlags{}
 	o := &f.opt
-	fs := flag.NewFlagSet("foobench load", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: foobench load [flags] TARGET\n\nTARGET is host:port, a port, or unix:/path.\n\n")
-		fs.PrintDefaults()
-	}
+	fs := newFlags("load", "TARGET")
 	fs.IntVar(&o.Conns, "c", 16, "connections")
 	fs.IntVar(&o.Depth, "P", 0, "requests outstanding per connection (default 1; in open loop no limit)")
 	fs.DurationVar(&o.Duration, "d", 0, "length of the measured window (default 10s)")
@@ -81,9 +79,10 @@ func parseLoad(args []string, stderr io.Writer) (*loadFlags, error) {
 	fs.StringVar(&f.cores, "cores", "", "CPUs to pin the generator's threads to: 1 or 1,2")
 	fs.StringVar(&f.pids, "pid", "", "processes of the target, to measure their CPU time and memory over the same window")
 	fs.IntVar(&o.Alone, "target-core", -1, "CPU that the target should have to itself: what others use of it is measured")
+	f.turns = turnsFlag(fs)
 	fs.StringVar(&f.json, "json", "", "write the result as JSON to this file, - for stdout instead of the text")
 	fs.StringVar(&f.hdr, "hdr", "", "write the percentile distribution (HdrHistogram's text format) to this file")
-	if err := parse(fs, args); err != nil {
+	if err := parse(fs, args, stdout); err != nil {
 		return nil, err
 	}
 	if fs.NArg() != 1 {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/peterbourgon/ff/v3"
 )
@@ -84,13 +85,28 @@ func dispatch(args []string, stdout, stderr io.Writer) int {
 	return exitUsage
 }
 
-// parse reads flags, then FOOBENCH_* from the environment; what is wrong is a usage error.
-func parse(fs *flag.FlagSet, args []string) error {
+// newFlags is the flag set of a command; operands say what stands after the flags. What goes wrong is told by parse.
+func newFlags(command, operands string) *flag.FlagSet {
+	fs := flag.NewFlagSet(strings.TrimSpace("foobench "+command+" [flags] "+operands), flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	return fs
+}
+
+// parse reads flags, then FOOBENCH_* from the environment. What is wrong is a usage error; whoever asked for help gets it on
+// stdout.
+func parse(fs *flag.FlagSet, args []string, stdout io.Writer) error {
 	err := ff.Parse(fs, args, ff.WithEnvVarPrefix("FOOBENCH"))
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
-		return &exitError{exitUsage, err}
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(stdout, "usage: %s\n\n", fs.Name())
+		fs.SetOutput(stdout)
+		fs.PrintDefaults()
+		return err
+	case err != nil:
+		command, _, _ := strings.Cut(fs.Name(), " [")
+		return usageError("%w; %s --help lists the flags", err, command)
 	}
-	return err
+	return nil
 }
 
 func overview(w io.Writer) {

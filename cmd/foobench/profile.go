@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"io"
 	"os/signal"
 	"path/filepath"
@@ -16,10 +15,9 @@ import (
 )
 
 // runProfile profiles one target under one workload.
-func runProfile(args []string, stdout, stderr io.Writer) error {
+func runProfile(args []string, stdout, _ io.Writer) error {
 	o := profile.Options{Out: stdout}
-	fs := flag.NewFlagSet("foobench profile", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs := newFlags("profile", "")
 	engine := fs.String("engine", "uring", "fooproxy's engine")
 	name := fs.String("target", "", "profile this target of compare instead, flags after + as there: fooproxy-epoll+--log=/dev/null")
 	workload := fs.String("workload", "pipelined", "one of compare's workloads")
@@ -27,7 +25,7 @@ func runProfile(args []string, stdout, stderr io.Writer) error {
 	cores := fs.String("cores", "", "CPU of the target and CPU of the generator (default: the first two allowed)")
 	fs.DurationVar(&o.Time, "time", 4*time.Second, "length of each profile; whole seconds for Go's own")
 	fs.Float64Var(&o.Rate, "R", 30000, "requests per second of a workload in open loop")
-	if err := parse(fs, args); err != nil {
+	if err := parse(fs, args, stdout); err != nil {
 		return err
 	}
 	if o.Time < time.Second {

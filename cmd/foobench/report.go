@@ -1,29 +1,22 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"fooproxy/bench/report"
 )
 
 // runReport shows an old comparison in the present way.
-func runReport(args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("foobench report", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: foobench report [flags] REPORT.json\n\n")
-		fs.PrintDefaults()
-	}
+func runReport(args []string, stdout, _ io.Writer) error {
+	fs := newFlags("report", "REPORT.json")
 	page := fs.String("html", "", "write the page to this file")
 	plots := fs.String("plots", "", "write every plot as an SVG file to this directory")
-	markdown := fs.String("markdown", "", "print this figure of every target as a Markdown table instead: cpu/msg, msgs/s, p99, conns/s, B/conn")
-	if err := parse(fs, args); err != nil {
+	markdown := fs.Bool("markdown", false, "print a Markdown table instead, with the figure that matters of each workload")
+	if err := parse(fs, args, stdout); err != nil {
 		return err
 	}
 	if fs.NArg() != 1 {
@@ -33,13 +26,10 @@ func runReport(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case *markdown == "":
+	if *markdown {
+		r.WriteMarkdown(stdout)
+	} else {
 		r.WriteText(stdout)
-	case !slices.ContainsFunc(report.Figures, func(f report.Figure) bool { return f.Name == *markdown }):
-		return usageError("--markdown: there is no figure %q", *markdown)
-	default:
-		r.WriteMarkdown(stdout, *markdown)
 	}
 	if *plots != "" {
 		if err := writePlots(r, *plots); err != nil {
@@ -76,17 +66,12 @@ func writePlots(r *report.Report, dir string) error {
 }
 
 // runDiff compares two comparisons.
-func runDiff(args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("foobench diff", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: foobench diff [flags] BEFORE.json AFTER.json\n\n")
-		fs.PrintDefaults()
-	}
+func runDiff(args []string, stdout, _ io.Writer) error {
+	fs := newFlags("diff", "BEFORE.json AFTER.json")
 	alpha := fs.Float64("alpha", 0.01, "a change counts when it is less probable than this by chance")
 	least := fs.Float64("least", 0.02, "and when it is at least this large: 0.02 is 2 %")
 	all := fs.Bool("all", false, "print every figure, also those that have not changed")
-	if err := parse(fs, args); err != nil {
+	if err := parse(fs, args, stdout); err != nil {
 		return err
 	}
 	if fs.NArg() != 2 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os/signal"
@@ -18,9 +17,8 @@ import (
 )
 
 // runRespond is the upstream of tests and comparisons as a program of its own.
-func runRespond(args []string, _, stderr io.Writer) error {
-	fs := flag.NewFlagSet("foobench respond", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+func runRespond(args []string, stdout, _ io.Writer) error {
+	fs := newFlags("respond", "")
 	var o server.Options
 	fs.StringVar(&o.Listen, "listen", "127.0.0.1:8000", "address: host:port, port or unix:/path")
 	fs.StringVar(&o.Reply, "reply", server.ReplyEcho, "data of the answers: echo, empty, or a text")
@@ -28,7 +26,7 @@ func runRespond(args []string, _, stderr io.Writer) error {
 	fs.Float64Var(&o.NakShare, "nak", 0, "share of NAKs, 0 to 1")
 	fs.DurationVar(&o.Delay, "delay", 0, "from a request to its answer")
 	fs.Uint64Var(&o.Seed, "seed", 1, "seed of the NAKs")
-	if err := parse(fs, args); err != nil {
+	if err := parse(fs, args, stdout); err != nil {
 		return err
 	}
 	s, err := server.New(o)
@@ -52,13 +50,12 @@ func spareProcessor(busy int) {
 }
 
 // runRelay is one of the base lines as a program of its own.
-func runRelay(args []string, _, stderr io.Writer) error {
-	fs := flag.NewFlagSet("foobench relay", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+func runRelay(args []string, stdout, _ io.Writer) error {
+	fs := newFlags("relay", "")
 	kind := fs.String("kind", "go", "go: two goroutines per connection; poll: one thread and poll(2)")
 	listen := fs.String("listen", "127.0.0.1:8001", "address: host:port or unix:/path")
 	forward := fs.String("forward", "127.0.0.1:8000", "the upstream's address")
-	if err := parse(fs, args); err != nil {
+	if err := parse(fs, args, stdout); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -73,13 +70,12 @@ func runRelay(args []string, _, stderr io.Writer) error {
 }
 
 // runFloor prints one number, in nanoseconds.
-func runFloor(args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("foobench floor", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+func runFloor(args []string, stdout, _ io.Writer) error {
+	fs := newFlags("floor", "")
 	size := fs.Int("s", 16, "bytes of a message")
 	over := fs.Duration("time", 500*time.Millisecond, "how long to measure")
 	core := fs.Int("core", -1, "CPU to measure on; -1 = any")
-	if err := parse(fs, args); err != nil {
+	if err := parse(fs, args, stdout); err != nil {
 		return err
 	}
 	if *size < 1 || *size > 32<<10 {
@@ -97,17 +93,12 @@ func runFloor(args []string, stdout, stderr io.Writer) error {
 }
 
 // runConcept measures one mechanism of the kernel by itself.
-func runConcept(args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("foobench concept", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: foobench concept [flags] trigger|splice|cork\n\n")
-		fs.PrintDefaults()
-	}
+func runConcept(args []string, stdout, _ io.Writer) error {
+	fs := newFlags("concept", "trigger|splice|cork")
 	over := fs.Duration("time", 500*time.Millisecond, "how long to measure each way")
 	batches := fs.Int("n", 50, "batches of writes for cork")
 	core := fs.Int("core", -1, "CPU to measure on; -1 = any")
-	if err := parse(fs, args); err != nil {
+	if err := parse(fs, args, stdout); err != nil {
 		return err
 	}
 	if *over <= 0 || *batches < 1 {

@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -14,14 +14,9 @@ import (
 )
 
 // runStream is the load of tunnels: raw bytes.
-func runStream(args []string, stdout, stderr io.Writer) error {
+func runStream(args []string, stdout, _ io.Writer) error {
 	var o stream.Options
-	fs := flag.NewFlagSet("foobench stream", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, "usage: foobench stream [flags] --respond UPSTREAM TARGET\n\nAddresses are host:port, a port, or unix:/path.\n\n")
-		fs.PrintDefaults()
-	}
+	fs := newFlags("stream", "--respond UPSTREAM TARGET")
 	fs.IntVar(&o.Conns, "c", 4, "connections")
 	fs.BoolVar(&o.Both, "both", false, "streams both ways")
 	fs.DurationVar(&o.Duration, "d", time.Second, "length of the measured window")
@@ -31,8 +26,9 @@ func runStream(args []string, stdout, stderr io.Writer) error {
 	fs.IntVar(&o.PID, "pid", 0, "process of the target, to measure its CPU time over the same window")
 	fs.IntVar(&o.TargetCore, "target-core", -1, "CPU that the target should have to itself: what others use of it is measured")
 	fs.BoolVar(&o.Spin, "spin", false, "never sleep")
+	turns := turnsFlag(fs)
 	asJSON := fs.String("json", "", "- = print the result as JSON")
-	if err := parse(fs, args); err != nil {
+	if err := parse(fs, args, stdout); err != nil {
 		return err
 	}
 	if fs.NArg() != 1 {
@@ -41,6 +37,9 @@ func runStream(args []string, stdout, stderr io.Writer) error {
 	o.Target = fs.Arg(0)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if *turns {
+		o.Turns = turnsBy(ctx, os.Stdin, stdout)
+	}
 	spareProcessor(1)
 	r, err := stream.Run(ctx, o)
 	if err != nil {
