@@ -78,3 +78,35 @@ func TestOptionsThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+func TestTurnsAreInterleaved(t *testing.T) {
+	a, b, c := &contender{}, &contender{}, &contender{}
+	list := []*contender{a, b, c}
+	for n, want := range [][]*contender{{a, b, c}, {c, b, a}, {a, b, c}, {c, b, a}} {
+		if got := inTurn(list, n); !slices.Equal(got, want) {
+			t.Errorf("turn %d is in another order", n)
+		}
+	}
+	if list[0] != a {
+		t.Error("the list itself was turned round")
+	}
+}
+
+func TestRunsAreCutIntoTurns(t *testing.T) {
+	for _, test := range []struct {
+		time   time.Duration
+		idle   bool
+		n      int
+		length time.Duration
+	}{
+		{10 * time.Millisecond, false, 1, 10 * time.Millisecond},
+		{250 * time.Millisecond, false, 5, 50 * time.Millisecond},
+		{2 * time.Second, false, 40, 50 * time.Millisecond},
+		{2 * time.Second, true, 1, 50 * time.Millisecond},
+	} {
+		c := &comparison{Options: Options{Time: test.time}}
+		if n, length := c.turns(Workload{Idle: test.idle}); n != test.n || length != test.length {
+			t.Errorf("%v, idle %v: %d turns of %v", test.time, test.idle, n, length)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"fooproxy/bench/report"
@@ -31,7 +32,7 @@ type contender struct {
 
 // round starts every target whose cell has not failed, lets them take turns, and adds a run to each cell.
 func (c *comparison) round(ctx context.Context, w Workload, round int, cells []report.Cell) error {
-	var running []*contender
+	running := c.startAll(ctx, w, cells)
 	defer func() {
 		for _, k := range running {
 			k.stop()
@@ -44,17 +45,6 @@ func (c *comparison) round(ctx context.Context, w Workload, round int, cells []r
 		}
 		k.stop()
 		running = slices.DeleteFunc(running, func(o *contender) bool { return o == k })
-	}
-	for i := range cells {
-		if cells[i].Failure != "" {
-			continue
-		}
-		k, err := c.start(ctx, w, &cells[i])
-		if err != nil {
-			cells[i].Failure = err.Error()
-			continue
-		}
-		running = append(running, k)
 	}
 	turns, length := c.turns(w)
 	var floors []float64
@@ -80,6 +70,7 @@ func (c *comparison) round(ctx context.Context, w Workload, round int, cells []r
 		c.report.FloorNs = append(c.report.FloorNs, report.Median(floors))
 	}
 	for _, k := range slices.Clone(running) {
+		c.remember(k.t.Name, k.p.Args)
 		run, err := k.finish(round)
 		if err != nil {
 			drop(k, err)
@@ -114,6 +105,25 @@ func (c *comparison) turns(w Workload) (n int, length time.Duration) {
 	return n, c.Time / time.Duration(n)
 }
 
+// startAll starts all that have not failed, at the same time: most of that is waiting.
+func (c *comparison) startAll(ctx context.Context, w Workload, cells []report.Cell) []*contender {
+	started := make([]*contender, len(cells))
+	var starting sync.WaitGroup
+	for i := range cells {
+		if cells[i].Failure != "" {
+			continue
+		}
+		starting.Go(func() {
+			var err error
+			if started[i], err = c.start(ctx, w, &cells[i]); err != nil {
+				cells[i].Failure = err.Error()
+			}
+		})
+	}
+	starting.Wait()
+	return slices.DeleteFunc(started, func(k *contender) bool { return k == nil })
+}
+
 // start starts the target of a cell and its generator.
 func (c *comparison) start(ctx context.Context, w Workload, cell *report.Cell) (*contender, error) {
 	i := slices.IndexFunc(c.Targets, func(t target.Target) bool { return t.Name == cell.Target })
@@ -130,7 +140,6 @@ func (c *comparison) start(ctx context.Context, w Workload, cell *report.Cell) (
 	if err != nil {
 		return nil, err
 	}
-	c.remember(t.Name, p.Args)
 	_, length := c.turns(w)
 	args := w.LoadArgs(c.Programs.Foobench, env, LoadTimes{Window: length, Warmup: c.Warmup, Rate: c.rate, Spin: c.Spin, Turns: true}, t.Direct)
 	args = slices.Insert(args, len(args)-1, "--cores", strconv.Itoa(c.LoadCore), "--pid", strconv.Itoa(p.PID),

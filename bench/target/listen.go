@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // listening looks the address up in the kernel's tables of sockets.
@@ -69,12 +70,18 @@ func socketTable(name string) (table []byte, err error) {
 	return table, err
 }
 
+// FreePort goes round, from a first port of this process's own, so that two callers at once do not get the same.
+var (
+	firstPort = rand.Uint32N(1 << 20)
+	portsUsed atomic.Uint32
+)
+
 // FreePort finds a TCP port of 127.0.0.1 that is not in use and that the kernel does not hand out by itself: below the
 // usual range of ephemeral ports.
 func FreePort() (int, error) {
 	var last error
 	for range 100 {
-		port := 20000 + rand.IntN(12000)
+		port := 20000 + int((firstPort+portsUsed.Add(1))%12000)
 		last = onStarter(func() error {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 			if err != nil {

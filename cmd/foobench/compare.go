@@ -31,8 +31,8 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 		listThings = fs.Bool("list", false, "list targets and workloads, and what is missing")
 	)
 	fs.IntVar(&o.Runs, "runs", 0, "runs of each target under each workload (default 5, with --full 9)")
-	fs.DurationVar(&o.Time, "time", 0, "measured window of a run (default 300ms, with --full 2s)")
-	fs.DurationVar(&o.Warmup, "warmup", 0, "load before the window (default 80ms, with --full 500ms)")
+	fs.DurationVar(&o.Time, "time", 0, "measured window of a run (default 250ms, with --full 2s)")
+	fs.DurationVar(&o.Warmup, "warmup", 0, "load before the window (default 50ms, with --full 500ms)")
 	congestion := fs.String("congestion", "", "TCP congestion control of the children, in a network namespace of their own, which takes root; machine = use the machine's network (default reno, or the machine's network without the right to another)")
 	fs.StringVar(&o.Baseline, "baseline", "", "target that ratios are to (default haproxy, or the first that can run)")
 	fs.BoolVar(&o.Spin, "spin", false, "the generator never sleeps: targets pay for no wake-up of it")
@@ -110,7 +110,7 @@ func writeReport(stdout io.Writer, r *report.Report, dir string) error {
 
 // defaults fills in what the flags left open.
 func defaults(o *compare.Options, full bool) {
-	runs, window, warmup := 5, 300*time.Millisecond, 80*time.Millisecond
+	runs, window, warmup := 5, 250*time.Millisecond, 50*time.Millisecond
 	if full {
 		runs, window, warmup = 9, 2*time.Second, 500*time.Millisecond
 	}
