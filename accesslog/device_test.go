@@ -147,6 +147,7 @@ func fill(t *testing.T, l *Log) (lines int64) {
 			l.Ring(0).Request(&Request{Client: client, Seq: lines, Fits: true, Result: ACK})
 			lines++
 		}
+		l.Ring(0).Flush()
 		return l.Dropped() > 0
 	})
 	return lines

@@ -5,8 +5,9 @@
 //	loop n                   ─▶ Ring n ┘   (writer.go)
 //
 // A Ring is a lock-free byte ring with one producer, its loop, and one consumer, the writer. A line is formatted straight
-// into the ring and becomes visible as a whole. The ring's rules (ring.go): head is the producer's, tail the writer's, both
-// only grow, both always lie on the border of two lines, and tail ≤ head ≤ tail + size.
+// into the ring and becomes visible as a whole, with the others of its loop's turn. The ring's rules (ring.go): next and head
+// are the producer's, tail the writer's, all only grow and always lie on the border of two lines, and
+// tail ≤ head ≤ next ≤ tail + size.
 //
 // The writer sleeps until a ring gets its first line, then lets lines gather for a moment and writes each ring's content
 // with one call. When a ring is full its lines are dropped, whole, and counted; or, if asked for, the producer waits. When

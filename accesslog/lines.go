@@ -27,6 +27,8 @@ type Request struct {
 	Result     Result
 	AnswerSize uint64 // not printed for None, nor is Latency
 	Latency    int64  // µs
+	Data       []byte // of the request and its answer, from the network; printed, escaped and cut, only with Options.Data
+	AnswerData []byte
 }
 
 // Answer is a RES line: an answer that matches no request.
@@ -38,6 +40,7 @@ type Answer struct {
 	Seq    int64
 	Fits   bool
 	Size   uint64
+	Data   []byte // as Request.AnswerData
 }
 
 // Conn is a CONN line: a connection that has ended.
@@ -65,15 +68,21 @@ type Bad struct {
 	Got    []byte // bytes from the network; printed up to excerptMax of them, escaped
 }
 
-// Request logs a request.
+// Request logs a request, or one in Options.Sample.
 func (r *Ring) Request(q *Request) {
+	if r.skip() {
+		return
+	}
 	if b := r.reserve(); b != nil {
 		r.commit(r.format.appendRequest(b, q))
 	}
 }
 
-// Answer logs an answer that matches no request.
+// Answer logs an answer that matches no request, or one in Options.Sample of these and the requests.
 func (r *Ring) Answer(a *Answer) {
+	if r.skip() {
+		return
+	}
 	if b := r.reserve(); b != nil {
 		r.commit(r.format.appendAnswer(b, a))
 	}

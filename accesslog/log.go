@@ -32,20 +32,25 @@ type Options struct {
 	Overflow  string
 	Rings     int          // producers, at least 1
 	RingBytes int          // of each ring, rounded up to a power of two; 0 = 1 MiB, at least 8 KiB
+	Sample    int          // log one in so many requests and lone answers of each ring; 0 and 1 = all
+	Data      int          // bytes of the messages' Data to print, 0 = none
 	Logger    *slog.Logger // told when the device fails and when it is back; nil = slog.Default()
 }
 
 const (
 	ringBytesDefault = 1 << 20
-	ringBytesMin     = 8 * lineMax
+	ringLines        = 8 // of the longest that a ring must have room for
+	ringBytesMin     = ringLines * lineMax
 	ringBytesMax     = 1 << 30
 )
 
 // Log is an open access log.
 type Log struct {
-	path  string
-	block bool
-	rings []*Ring
+	path   string
+	block  bool
+	sample int
+	shape  *shape
+	rings  []*Ring
 
 	_        pad
 	state    atomic.Uint32 // of the writer: busy, gathering or asleep
@@ -84,23 +89,31 @@ func Open(o Options) (*Log, error) {
 	if o.Rings < 1 {
 		return nil, fmt.Errorf("log with %d rings", o.Rings)
 	}
+	if o.Sample < 0 {
+		return nil, fmt.Errorf("log sample of one in %d", o.Sample)
+	}
+	if o.Data < 0 || o.Data > dataMost {
+		return nil, fmt.Errorf("log with %d bytes of data: at most %d", o.Data, dataMost)
+	}
 	if o.RingBytes < 0 || o.RingBytes > ringBytesMax {
 		return nil, fmt.Errorf("log ring of %d bytes: at most %d", o.RingBytes, ringBytesMax)
 	}
 	if o.RingBytes == 0 {
 		o.RingBytes = ringBytesDefault
 	}
-	size := 1 << bits.Len(uint(max(o.RingBytes, ringBytesMin)-1))
+	longest := lineMax + dataLine(o.Data)
+	size := 1 << bits.Len(uint(max(o.RingBytes, ringLines*longest)-1))
 	fd, err := openFile(o.Path)
 	if err != nil {
 		return nil, err
 	}
 	l := &Log{
-		path: o.Path, block: block, rings: make([]*Ring, o.Rings),
+		path: o.Path, block: block, sample: max(o.Sample, 1), shape: shape, rings: make([]*Ring, o.Rings),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), patience: 2 * time.Second,
 	}
 	for i := range l.rings {
-		l.rings[i] = &Ring{log: l, size: uint64(size), buf: make([]byte, size+lineMax), format: newFormat(shape)}
+		l.rings[i] = newRing(l, shape, size, longest)
+		l.rings[i].format.dataMax = o.Data
 	}
 	w := writer{log: l, logger: o.Logger}
 	if w.logger == nil {

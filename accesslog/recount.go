@@ -2,121 +2,161 @@ package accesslog
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 )
 
-// Totals is what a log adds up to. Req, Ack and Nak are msg_req, msg_ack and msg_nak of the statistics.
+// Totals is what a log adds up to, over all that was read into it.
 type Totals struct {
-	Req, Ack, Nak uint64
+	Lines         uint64
+	Req, Ack, Nak uint64 // by REQ and RES lines
 	Unanswered    uint64 // REQ lines without an answer
-	Unmatched     uint64 // RES lines: answers whose request was not known
+	Unmatched     uint64 // RES lines whose Seq fits int64: answers whose request was not known
+	Untracked     uint64 // RES lines whose Seq does not
 	Bad           uint64 // BAD lines
-	Connections   uint64 // CONN lines: connections that have ended
-	Skipped       uint64 // lines that are none of these, and a last line without its end
+	Malformed     uint64 // lines that are no log's, and a last line without its end
+	Dropped       uint64 // lines that the log says it has dropped
+	Sample        uint64 // the log says that it has one in so many requests; 0 = all
+
+	Ended   Ended            // sums of the CONN lines
+	Classes map[string]Ended // the same by class
+	Reasons map[string]uint64
 }
 
-// Total returns all messages, msg_total of the statistics.
-func (t *Totals) Total() uint64 { return t.Req + t.Ack + t.Nak }
+// Ended sums connections that have ended.
+type Ended struct {
+	Connections   uint64
+	Req, Ack, Nak uint64
+	In, Out       uint64 // bytes
+}
 
-// Recount adds up a log, text or JSON or lines of both. A REQ line counts one request and, with res=ACK or res=NAK, one
-// answer; a RES line counts one answer. Lines that are not a log's are counted as Skipped; the error is the reader's.
-func Recount(r io.Reader) (Totals, error) {
-	var t Totals
-	in := bufio.NewReaderSize(r, 64<<10)
-	for {
+func (e *Ended) add(r *record) {
+	e.Connections++
+	e.Req += r.req
+	e.Ack += r.ack
+	e.Nak += r.nak
+	e.In += r.in
+	e.Out += r.out
+}
+
+// Messages returns msg_req, msg_ack and msg_nak of the statistics. A sampled log tells them by its CONN lines, which it has
+// all of; then those of connections still open are missing.
+func (t *Totals) Messages() (req, ack, nak uint64) {
+	if t.Sample > 1 {
+		return t.Ended.Req, t.Ended.Ack, t.Ended.Nak
+	}
+	return t.Req, t.Ack, t.Nak
+}
+
+// lineLimit bounds a line of any log, whatever its excerpts.
+const lineLimit = 64 << 10
+
+// Read adds up one file of a log, text or JSON or lines of both. A REQ line counts one request and, with res=ACK or res=NAK,
+// one answer; a RES line counts one answer. Lines that are no log's go to malformed, which may be nil, with their number
+// from 1 and what is wrong; the slice is valid during the call. The error is the reader's.
+func (t *Totals) Read(r io.Reader, malformed func(number uint64, line []byte, why error)) error {
+	in := bufio.NewReaderSize(r, lineLimit)
+	for number := uint64(1); ; number++ {
 		line, err := in.ReadSlice('\n')
+		wrong := error(nil)
 		switch {
 		case err == nil:
-			t.count(line[:len(line)-1])
-			continue
+			wrong = t.count(line[:len(line)-1])
 		case errors.Is(err, bufio.ErrBufferFull):
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = in.ReadSlice('\n')
-			}
-			t.Skipped++
+			wrong = fmt.Errorf("longer than %d bytes", lineLimit)
 		case len(line) > 0:
-			t.Skipped++
+			wrong = errors.New("its end is missing")
 		}
-		if err == io.EOF {
-			return t, nil
+		if err == nil || len(line) > 0 {
+			t.Lines++
 		}
-		if err != nil {
-			return t, err
+		if wrong != nil {
+			t.Malformed++
+			if malformed != nil {
+				malformed(number, line, wrong)
+			}
+		}
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = in.ReadSlice('\n')
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
 		}
 	}
 }
 
-func (t *Totals) count(line []byte) {
-	var kind, res []byte
-	if len(line) > 0 && line[0] == '{' {
-		kind, res = jsonFields(line)
-	} else {
-		kind, res = textFields(line)
+func (t *Totals) count(line []byte) error {
+	var r record
+	if err := r.parse(line); err != nil {
+		return err
 	}
-	switch string(kind) {
-	case "CONN":
-		t.Connections++
-		return
-	case "BAD":
+	switch r.kind {
+	case kindConn:
+		t.countConn(&r)
+		return nil
+	case kindBad:
 		t.Bad++
-		return
-	case "REQ", "RES":
-	default:
-		t.Skipped++
-		return
-	}
-	switch request := kind[2] == 'Q'; string(res) {
-	case "ACK":
-		t.Ack++
-	case "NAK":
-		t.Nak++
-	case "-":
-		if request {
-			t.Unanswered++
-			break
-		}
-		fallthrough
-	default:
-		t.Skipped++
-		return
-	}
-	if kind[2] == 'Q' {
+		return nil
+	case kindLog:
+		t.Dropped += r.dropped
+		t.Sample = max(t.Sample, r.sample)
+		return nil
+	case kindReq:
 		t.Req++
-	} else {
-		t.Unmatched++
-	}
-}
-
-// textFields returns the second word of a line that begins with a time, and the value of its res= field, if any.
-func textFields(line []byte) (kind, res []byte) {
-	stamp, rest, ok := bytes.Cut(line, []byte{' '})
-	if !ok || len(stamp) < len("2006-01-02T15:04:05.000000Z") || stamp[len(stamp)-1] != 'Z' {
-		return nil, nil
-	}
-	kind, rest, _ = bytes.Cut(rest, []byte{' '})
-	for len(rest) > 0 {
-		var field []byte
-		field, rest, _ = bytes.Cut(rest, []byte{' '})
-		if value, ok := bytes.CutPrefix(field, []byte("res=")); ok {
-			return kind, value
+	case kindRes:
+		if r.big {
+			t.Untracked++
+		} else {
+			t.Unmatched++
 		}
 	}
-	return kind, nil
+	switch r.result {
+	case ACK:
+		t.Ack++
+	case NAK:
+		t.Nak++
+	default:
+		t.Unanswered++
+	}
+	return nil
 }
 
-func jsonFields(line []byte) (kind, res []byte) {
-	var fields struct {
-		Kind string  `json:"kind"`
-		Res  *string `json:"res"`
+func (t *Totals) countConn(r *record) {
+	if t.Classes == nil {
+		t.Classes, t.Reasons = map[string]Ended{}, map[string]uint64{}
 	}
-	if json.Unmarshal(line, &fields) != nil {
-		return nil, nil
+	t.Ended.add(r)
+	class := t.Classes[r.class]
+	class.add(r)
+	t.Classes[r.class] = class
+	t.Reasons[r.end]++
+}
+
+// Missing says why these totals need not be those of the proxy that wrote the log, a reason a line; nothing for a complete
+// log of a proxy that has ended.
+func (t *Totals) Missing() (why []string) {
+	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
+	if t.Malformed > 0 {
+		say("%d of %d lines are no log's", t.Malformed, t.Lines)
 	}
-	if fields.Res == nil {
-		return []byte(fields.Kind), []byte{'-'}
+	if t.Dropped > 0 {
+		say("%d lines were dropped, the log was too slow", t.Dropped)
 	}
-	return []byte(fields.Kind), []byte(*fields.Res)
+	if t.Sample > 1 {
+		say("the log is sampled, one in %d requests: msg_* are those of the %d connections that have ended", t.Sample, t.Ended.Connections)
+		return why
+	}
+	switch e := &t.Ended; {
+	case t.Req < e.Req || t.Ack < e.Ack || t.Nak < e.Nak:
+		say("lines are missing: the connections had %d requests and %d answers, the log has %d and %d; is it the whole log, with the files moved away?",
+			e.Req, e.Ack+e.Nak, t.Req, t.Ack+t.Nak)
+	case t.Req > e.Req || t.Ack > e.Ack || t.Nak > e.Nak:
+		say("connections had not ended: requests without an answer are in the log once their connection has ended")
+	}
+	return why
 }

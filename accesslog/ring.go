@@ -8,20 +8,26 @@ import (
 
 type pad [128]byte
 
-// Ring takes the lines of one producer: Request, Answer, Conn and Bad must all be called from the same goroutine. They
-// allocate nothing and make no system call, except that the first line after a quiet time wakes the writer.
+// Ring takes the lines of one producer: Request, Answer, Conn, Bad and Flush must all be called from the same goroutine.
+// They allocate nothing and make no system call, except that a Flush after a quiet time wakes the writer. Lines become
+// visible to the writer with the next Flush, or before it when many have come: an atomic store for each line would cost as
+// much as a fifth of the line.
 //
 // Positions count bytes since the start; position p lies at buf[p % size]. A line that reaches over the end is formatted
 // into the slack behind buf[size] and its rest copied to the beginning.
 type Ring struct {
-	log  *Log
-	buf  []byte // size + lineMax bytes
-	size uint64 // a power of two
+	log   *Log
+	buf   []byte // size + line bytes
+	size  uint64 // a power of two
+	line  uint64 // the longest line
+	every int    // one in so many requests is logged, 0 = all
 
 	_        pad
-	head     atomic.Uint64 // the producer's: end of the last whole line
+	head     atomic.Uint64 // the producer's: end of the last line that the writer may see
+	next     uint64        // the producer's: end of the last line
 	tailSeen uint64        // the producer's last look at tail
 	dropped  atomic.Uint64 // the producer's: lines that found no room
+	unlogged int           // the producer's: requests since the last one that was logged
 	format   format        // the producer's
 
 	_    pad
@@ -29,16 +35,31 @@ type Ring struct {
 	_    pad
 }
 
-// reserve returns an empty slice with room for one line of lineMax bytes, or nil when the line is to be dropped; then it
+func newRing(l *Log, s *shape, size, line int) *Ring {
+	return &Ring{
+		log: l, every: l.sample, size: uint64(size), line: uint64(line), buf: make([]byte, size+line), format: newFormat(s),
+	}
+}
+
+// skip says whether a request or a lone answer is not to be logged. Counting them keeps the share exact whatever their Seqs,
+// and costs the same for all.
+func (r *Ring) skip() bool {
+	if r.unlogged++; r.unlogged < r.every {
+		return true
+	}
+	r.unlogged = 0
+	return false
+}
+
+// reserve returns an empty slice with room for the longest line, or nil when the line is to be dropped; then it
 // has been counted.
 func (r *Ring) reserve() []byte {
-	head := r.head.Load()
-	if head-r.tailSeen > r.size-lineMax && !r.room(head) {
+	if r.next-r.tailSeen > r.size-r.line && !r.room() {
 		r.dropped.Store(r.dropped.Load() + 1)
 		return nil
 	}
-	at := head & (r.size - 1)
-	return r.buf[at : at : at+lineMax]
+	at := r.next & (r.size - 1)
+	return r.buf[at : at : at+r.line]
 }
 
 // waitSpins is how often a producer that must wait looks again before it sleeps, waitSleep for how long it sleeps then.
@@ -47,12 +68,13 @@ const (
 	waitSleep = 50 * time.Microsecond
 )
 
-// room looks for room for one more line after head. Under the policy block it waits for it, but not on a device that has
+// room looks for room for one more line. Under the policy block it waits for it, but not on a device that has
 // failed nor for a log that is being closed: nobody may free room then.
-func (r *Ring) room(head uint64) bool {
+func (r *Ring) room() bool {
+	r.Flush() // the writer makes room only of what it sees
 	for try := 0; ; try++ {
 		r.tailSeen = r.tail.Load()
-		if head-r.tailSeen <= r.size-lineMax {
+		if r.next-r.tailSeen <= r.size-r.line {
 			return true
 		}
 		r.log.rouse()
@@ -65,23 +87,32 @@ func (r *Ring) room(head uint64) bool {
 	}
 }
 
-// commit makes the line, which was appended to what reserve returned, visible to the writer.
+// commit takes the line, which was appended to what reserve returned. An eighth of the ring may wait for Flush.
 func (r *Ring) commit(line []byte) {
-	head := r.head.Load()
-	if over := int(head&(r.size-1)) + len(line) - int(r.size); over > 0 {
+	if over := int(r.next&(r.size-1)) + len(line) - int(r.size); over > 0 {
 		copy(r.buf, r.buf[r.size:int(r.size)+over])
 	}
-	head += uint64(len(line))
-	r.head.Store(head)
+	r.next += uint64(len(line))
+	if r.next-r.head.Load() > r.size/8 {
+		r.Flush()
+	}
+}
+
+// Flush makes all lines so far visible to the writer. A loop calls it once a turn.
+func (r *Ring) Flush() {
+	if r.next == r.head.Load() {
+		return
+	}
+	r.head.Store(r.next)
 	// The store above comes before this load, as the writer's store of its state comes before its look at head: so one of
 	// the two sees the other, and no line is left behind with the writer asleep.
 	switch r.log.state.Load() {
 	case asleep:
 		r.log.rouse()
 	case gathering:
-		if head-r.tailSeen > r.size/2 {
+		if r.next-r.tailSeen > r.size/2 {
 			r.tailSeen = r.tail.Load()
-			if head-r.tailSeen > r.size/2 {
+			if r.next-r.tailSeen > r.size/2 {
 				r.log.rouse()
 			}
 		}

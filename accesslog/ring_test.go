@@ -12,7 +12,7 @@ import (
 func quietLog(t interface{ Helper() }, shape *shape, size int) (*Log, *Ring) {
 	t.Helper()
 	l := &Log{wake: make(chan struct{}, 1)}
-	r := &Ring{log: l, size: uint64(size), buf: make([]byte, size+lineMax), format: newFormat(shape)}
+	r := newRing(l, shape, size, lineMax)
 	l.rings = []*Ring{r}
 	return l, r
 }
@@ -25,7 +25,7 @@ func TestRingAgainstByteSlice(t *testing.T) {
 		start := rapid.Uint64Range(0, 2*size).Draw(t, "start")
 		r.head.Store(start)
 		r.tail.Store(start)
-		r.tailSeen = start
+		r.next, r.tailSeen = start, start
 		var held []byte
 		var dropped uint64
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
@@ -42,6 +42,7 @@ func TestRingAgainstByteSlice(t *testing.T) {
 				n := rapid.IntRange(0, lineMax-1).Draw(t, "length")
 				line := append(bytes.Repeat([]byte{byte('a' + n%26)}, n), '\n')
 				r.commit(append(b, line...))
+				r.Flush()
 				held = append(held, line...)
 			} else if len(held) > 0 {
 				tail := r.tail.Load()
@@ -89,9 +90,11 @@ func TestWriterLooksOnceMoreBeforeItRests(t *testing.T) {
 	l, r := quietLog(t, &textShape, ringBytesMin)
 	w := writer{log: l, timer: time.NewTimer(time.Hour)}
 	r.Request(&Request{Client: client})
+	r.Flush()
 	w.rest(asleep, 0)
 	for r.head.Load() <= ringBytesMin/2 {
 		r.Request(&Request{Client: client})
+		r.Flush()
 	}
 	w.rest(gathering, time.Hour)
 	if len(l.wake) != 0 {
@@ -111,6 +114,7 @@ func TestProducerWakesTheWriterOnlyWhenItMust(t *testing.T) {
 		}
 	}
 	r.Request(line)
+	r.Flush()
 	if woken() {
 		t.Error("a busy writer was woken")
 	}
@@ -120,6 +124,7 @@ func TestProducerWakesTheWriterOnlyWhenItMust(t *testing.T) {
 			t.Fatalf("a gathering writer was woken at %d bytes", r.head.Load())
 		}
 		r.Request(line)
+		r.Flush()
 	}
 	if !woken() || l.state.Load() != busy {
 		t.Error("a gathering writer was not woken by a half-full ring")
@@ -127,15 +132,18 @@ func TestProducerWakesTheWriterOnlyWhenItMust(t *testing.T) {
 	r.tail.Store(r.head.Load())
 	l.state.Store(gathering)
 	r.Request(line)
+	r.Flush()
 	if woken() {
 		t.Error("a gathering writer was woken by a ring that it had emptied")
 	}
 	l.state.Store(asleep)
 	r.Request(line)
+	r.Flush()
 	if !woken() || l.state.Load() != busy {
 		t.Error("a sleeping writer was not woken")
 	}
 	r.Request(line)
+	r.Flush()
 	if woken() {
 		t.Error("the writer was woken twice")
 	}
@@ -154,6 +162,7 @@ func TestLinesAllocateNothing(t *testing.T) {
 			r.Answer(&Answer{Time: q.Time, Client: server})
 			r.Conn(&Conn{Time: q.Time, Client: client, Server: server, Class: "foo", End: "client-fin"})
 			r.Bad(&Bad{Time: q.Time, Dir: "request", Want: "seq", Got: got})
+			r.Flush()
 			r.tail.Store(r.head.Load())
 		}); n != 0 {
 			t.Errorf("%s: %v allocations for four lines", name, n)
@@ -173,7 +182,10 @@ func BenchmarkRequest(b *testing.B) {
 				for b.Loop() {
 					next(&q)
 					r.Request(&q)
-					r.tail.Store(r.head.Load())
+					if q.Seq&63 == 0 {
+						r.Flush()
+						r.tail.Store(r.head.Load())
+					}
 				}
 			})
 		}

@@ -8,7 +8,7 @@ type shape struct {
 	req, res, conn, bad string // the kind of line, from the end of the time to the connection's number
 	client, quote       string // quote ends a field that begins with one
 	seq, seqBig         string
-	size                string
+	length              string
 	none, ack, nak      string // a request's result, up to the answer's size
 	latency             string
 	answerAck           string // a lone answer's result
@@ -21,6 +21,9 @@ type shape struct {
 
 	dir, line, offset, want, got string
 	gotJSON                      bool
+
+	data, rdata           string
+	note, sample, dropped string
 }
 
 var textShape = shape{
@@ -29,8 +32,8 @@ var textShape = shape{
 	req: " REQ conn=", res: " RES conn=", conn: " CONN conn=", bad: " BAD conn=",
 	client: " client=",
 	seq:    " seq=", seqBig: " seq=big",
-	size: " len=",
-	none: " res=- rlen=- lat_us=-", ack: " res=ACK rlen=", nak: " res=NAK rlen=",
+	length: " len=",
+	none:   " res=- rlen=- lat_us=-", ack: " res=ACK rlen=", nak: " res=NAK rlen=",
 	latency:   " lat_us=",
 	answerAck: " res=ACK", answerNak: " res=NAK", answerSize: " rlen=",
 
@@ -38,6 +41,9 @@ var textShape = shape{
 	reqs: " req=", acks: " ack=", naks: " nak=", open: " open=", in: " in=", out: " out=", why: " end=",
 
 	dir: " dir=", line: " line=", offset: " off=", want: " want=", got: " got=",
+
+	data: " data=", rdata: " rdata=",
+	note: " LOG", sample: " sample=", dropped: " dropped=",
 }
 
 var jsonShape = shape{
@@ -47,8 +53,8 @@ var jsonShape = shape{
 	conn: `","kind":"CONN","conn":`, bad: `","kind":"BAD","conn":`,
 	client: `,"client":"`, quote: `"`,
 	seq: `,"seq":`, seqBig: `,"seq":"big"`,
-	size: `,"len":`,
-	none: `,"res":null,"rlen":null,"lat_us":null`, ack: `,"res":"ACK","rlen":`, nak: `,"res":"NAK","rlen":`,
+	length: `,"len":`,
+	none:   `,"res":null,"rlen":null,"lat_us":null`, ack: `,"res":"ACK","rlen":`, nak: `,"res":"NAK","rlen":`,
 	latency:   `,"lat_us":`,
 	answerAck: `,"res":"ACK"`, answerNak: `,"res":"NAK"`, answerSize: `,"rlen":`,
 
@@ -56,4 +62,7 @@ var jsonShape = shape{
 	reqs: `,"req":`, acks: `,"ack":`, naks: `,"nak":`, open: `,"open":`, in: `,"in":`, out: `,"out":`, why: `,"end":"`,
 
 	dir: `,"dir":"`, line: `,"line":`, offset: `,"off":`, want: `,"want":"`, got: `,"got":`, gotJSON: true,
+
+	data: `,"data":`, rdata: `,"rdata":`,
+	note: `","kind":"LOG"`, sample: `,"sample":`, dropped: `,"dropped":`,
 }

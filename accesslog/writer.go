@@ -3,7 +3,6 @@ package accesslog
 import (
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,10 +25,12 @@ const (
 // writer is the goroutine that empties the rings. torn is the ring whose next line, the one at its tail, has its first
 // tornBytes in the file already; nil when the file ends with a whole line. Nothing else may be written before its rest.
 type writer struct {
-	log    *Log
-	logger *slog.Logger
-	fd     int
-	mend   bool // the file was found to end within a line: an LF comes first
+	log     *Log
+	logger  *slog.Logger
+	fd      int
+	own     []byte // what the writer itself has to say, before any ring's lines (notes.go)
+	ownDone int    // bytes of own that are in the file
+	noted   uint64 // dropped lines that the log tells of, or will by own
 
 	torn      *Ring
 	tornBytes uint64
@@ -94,23 +95,21 @@ func (w *writer) rest(state uint32, d time.Duration) {
 
 // drain writes what the rings hold at its first look at each, so that no busy ring starves the others.
 func (w *writer) drain() error {
-	if w.mend {
-		if _, err := w.write([][]byte{{'\n'}}); err != nil {
-			return err
-		}
-		w.mend = false
-	}
 	if w.torn != nil {
 		if err := w.drainRing(w.torn); err != nil {
 			return err
 		}
+	}
+	if err := w.writeOwn(); err != nil {
+		return err
 	}
 	for _, r := range w.log.rings {
 		if err := w.drainRing(r); err != nil {
 			return err
 		}
 	}
-	return nil
+	w.noteDropped()
+	return w.writeOwn()
 }
 
 func (w *writer) drainRing(r *Ring) error {
@@ -202,6 +201,7 @@ func (w *writer) takeOver() {
 	if w.torn != nil && w.drainRing(w.torn) != nil {
 		w.torn, w.tornBytes = nil, 0
 	}
+	w.leaveOwn()
 	h := w.log.next.Swap(nil)
 	w.release()
 	w.use(h.fd)
@@ -210,28 +210,11 @@ func (w *writer) takeOver() {
 
 func (w *writer) use(fd int) {
 	w.fd = fd
-	w.mend = endsWithinLine(w.log.path, fd)
+	w.noteFile(endsWithinLine(w.log.path, fd))
 }
 
 func (w *writer) release() {
 	if w.log.path != Stdout {
 		_ = unix.Close(w.fd) // a write that the file system put off and lost is not ours to repeat
 	}
-}
-
-// endsWithinLine reports whether fd is a regular file at path whose last byte is no LF: what another process left behind
-// when it was killed or its disk was full.
-func endsWithinLine(path string, fd int) bool {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size == 0 {
-		return false
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return false // not readable: then it cannot be known
-	}
-	defer f.Close()
-	var last [1]byte
-	n, _ := f.ReadAt(last[:], st.Size-1)
-	return n == 1 && last[0] != '\n'
 }

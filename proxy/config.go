@@ -28,8 +28,11 @@ const (
 // Config is everything a Proxy needs to know. The zero value of a duration or limit switches that limit off unless its
 // comment says otherwise. Addresses are "ip:port", ":port" for all interfaces, or "unix:/path".
 type Config struct {
-	Listen  string // where clients connect
+	Listen  string // where clients connect; not used with Inherited
 	Forward string // the Foo server
+
+	// Inherited are listening sockets that are open already, TCP or unix; the Proxy takes them over.
+	Inherited []int
 
 	Engine  string // EngineAuto, EngineUring, EngineEpoll
 	Loops   int    // event loops; 0 = one per CPU of the process's affinity mask
@@ -62,6 +65,8 @@ type Config struct {
 	Log          string // path of the request log, "" = none, "-" = stdout
 	LogFormat    string // "text", "json"
 	LogOverflow  string // "drop", "block"
+	LogData      int    // bytes of each message's Data that are logged, at most 255; 0 = none
+	LogSample    int    // log one in so many requests; 0 and 1 = all
 	Logger       *slog.Logger
 	BypassChecks bool   // forward without scanning: exists to measure what scanning costs
 	RingTest     string // bends the io_uring engine for tests, see parseRingTest

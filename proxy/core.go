@@ -113,6 +113,9 @@ func (c *core) release(s *session) {
 
 // publish makes the loop's figures visible, once per turn.
 func (c *core) publish(kernelSegs int) {
+	if c.log != nil {
+		c.log.Flush()
+	}
 	c.local[stats.Buffered] = uint64(len(c.slab.segs)-c.slab.free-kernelSegs) * segSize
 	if c.latency != nil {
 		c.latency.Publish()

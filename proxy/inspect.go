@@ -159,6 +159,9 @@ func (c *core) violated(s *session, d side, n uint64, rest []byte) bool {
 	if c.cfg.OnViolation == Forward {
 		f.resync = true
 		f.head = codec.Head{}
+		if s.track != nil {
+			s.track.begun[d] = s.track.begun[d][:0]
+		}
 		return true
 	}
 	if d == client {

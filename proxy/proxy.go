@@ -69,8 +69,10 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("forward: %w", err)
 	}
-	if p.listen, err = parseAddress(cfg.Listen); err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+	if len(cfg.Inherited) == 0 {
+		if p.listen, err = parseAddress(cfg.Listen); err != nil {
+			return nil, fmt.Errorf("listen: %w", err)
+		}
 	}
 	cpus, err := loopCPUs(cfg.Loops, cfg.Pin)
 	if err != nil {
@@ -85,7 +87,7 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if cfg.Log != "" {
 		p.log, err = accesslog.Open(accesslog.Options{
 			Path: cfg.Log, Format: cfg.LogFormat, Overflow: cfg.LogOverflow, Rings: len(cpus), RingBytes: logRingBytes,
-			Logger: cfg.Logger,
+			Sample: cfg.LogSample, Data: min(cfg.LogData, logDataMax), Logger: cfg.Logger,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("request log: %w", err)
@@ -170,6 +172,9 @@ func (p *Proxy) chooseEngine() error {
 // openListeners opens what the loops accept from: a socket for each where the kernel spreads connections over them
 // (SO_REUSEPORT, TCP only), else one that all share or that the acceptor has.
 func (p *Proxy) openListeners(loops int) ([]int, error) {
+	if len(p.cfg.Inherited) > 0 {
+		return p.shareInherited(loops)
+	}
 	spread := p.cfg.Accept != AcceptSingle && p.listen.domain != unix.AF_UNIX && loops > 1
 	share := shareNot
 	if spread {
@@ -253,7 +258,7 @@ func (p *Proxy) release() {
 			_ = w.core.slab.close()
 		}
 	}
-	if p.listen != nil && p.listen.path != "" && p.info.Listen != "" {
+	if p.listen != nil && p.listen.path != "" && p.info.Listen != "" && len(p.cfg.Inherited) == 0 {
 		_ = unix.Unlink(p.listen.path)
 	}
 	if p.log != nil {

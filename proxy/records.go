@@ -15,6 +15,9 @@ const trackMax = 1 << 16
 // enableTracking has the core match requests with answers from now on, and keep their latencies.
 func (c *core) enableTracking() {
 	c.tracks = newTrackerPool(trackMax)
+	if c.log != nil {
+		c.tracks.size = min(c.cfg.LogData, logDataMax)
+	}
 	c.latency = c.out.EnableLatency()
 	c.lineEnds = make([]int32, max(c.cfg.MaxBuffer, segSize)/shortestMessage+1)
 }
@@ -28,8 +31,12 @@ func (c *core) trackLines(s *session, d side, data []byte, ends []int32) {
 	waiting := s.track.len()
 	start := int32(0)
 	for _, end := range ends {
-		m := head.Line(data[start:end])
+		line := data[start:end]
+		m := head.Line(line)
 		start = end
+		if c.tracks.size > 0 {
+			s.track.excerpt(d, line)
+		}
 		if d == client {
 			c.trackRequest(s, &m)
 		} else {
@@ -37,6 +44,9 @@ func (c *core) trackLines(s *session, d side, data []byte, ends []int32) {
 		}
 	}
 	head.Partial(data[start:])
+	if c.tracks.size > 0 {
+		s.track.begin(d, data[start:])
+	}
 	c.local[stats.Outstanding] += uint64(s.track.len() - waiting)
 }
 
@@ -54,6 +64,9 @@ func (c *core) untrack(s *session) {
 
 func (c *core) trackRequest(s *session, m *codec.Message) {
 	if m.Fits && s.track.add(m.Seq, c.now, m.Size) {
+		if c.tracks.size > 0 {
+			s.track.keep()
+		}
 		return
 	}
 	c.local[stats.Untracked]++
@@ -77,7 +90,7 @@ func (c *core) trackAnswer(s *session, m *codec.Message) {
 	if c.log != nil {
 		c.log.Answer(&accesslog.Answer{
 			Time: c.wall(c.now), Conn: s.id, Client: s.client,
-			Result: result(m), Seq: m.Seq, Fits: m.Fits, Size: m.Size,
+			Result: result(m), Seq: m.Seq, Fits: m.Fits, Size: m.Size, Data: c.tracks.latest[server],
 		})
 	}
 }
@@ -99,10 +112,10 @@ func (c *core) logRequest(s *session, seq int64, fits bool, size uint64, answer 
 	}
 	q := accesslog.Request{
 		Time: c.wall(c.now), Conn: s.id, Client: s.client,
-		Seq: seq, Fits: fits, Size: size, Result: result(answer),
+		Seq: seq, Fits: fits, Size: size, Result: result(answer), Data: c.tracks.latest[client],
 	}
 	if answer != nil {
-		q.AnswerSize = answer.Size
+		q.AnswerSize, q.AnswerData = answer.Size, c.tracks.latest[server]
 		q.Latency = (c.now - start) / int64(time.Microsecond)
 	}
 	c.log.Request(&q)

@@ -21,6 +21,7 @@ type tracker struct {
 	table   *trackTable // nil exactly while there is no request
 	matches uint        // answers matched so far
 	latest  [trackLatest]int64
+	begun   [2][]byte // what is kept of either side's unfinished line, for its excerpt
 }
 
 const (
@@ -52,6 +53,7 @@ type trackTable struct {
 	live    int
 	used    uint32 // entries that were ever taken, without [0]
 	free    uint32 // first of the list of free ones
+	data    []byte // an excerpt for each entry; nil until one is kept
 }
 
 // trackerPool has the tables that the trackers of one loop do not need at the moment, and their common bound.
@@ -59,7 +61,8 @@ type trackerPool struct {
 	max   int
 	spare int // bytes of all tables in free
 	free  [][]*trackTable
-	seed  [2]uint64 // secret, or a client could choose Seqs that all fall into one bucket
+	excerpts
+	seed [2]uint64 // secret, or a client could choose Seqs that all fall into one bucket
 }
 
 // newTrackerPool returns a pool whose trackers each remember at most max requests, max below 2^31.
@@ -130,6 +133,9 @@ func (k *tracker) match(seq int64) (start int64, size uint64, ok bool) {
 	}
 	e := &t.entries[i]
 	start, size = e.start, e.size
+	if t.data != nil {
+		k.recall(t, i)
+	}
 	if e.indexed {
 		t.unindex(k.pool, i)
 	}
@@ -158,13 +164,17 @@ func (k *tracker) len() int {
 	return k.table.live
 }
 
-// each calls f with every outstanding request, the oldest first. f must not change the tracker.
+// each calls f with every outstanding request, the oldest first; its excerpt, if any is kept, is the pool's latest one then. f
+// must not change the tracker.
 func (k *tracker) each(f func(seq, start int64, size uint64)) {
 	t := k.table
 	if t == nil {
 		return
 	}
 	for i := t.entries[0].next; i != 0; i = t.entries[i].next {
+		if t.data != nil {
+			k.recall(t, i)
+		}
 		f(t.entries[i].seq, t.entries[i].start, t.entries[i].size)
 	}
 }
@@ -239,7 +249,7 @@ func (p *trackerPool) hash(seq int64) uint {
 }
 
 func (t *trackTable) bytes() int {
-	return len(t.entries)*int(unsafe.Sizeof(trackEntry{})) + len(t.index)*int(unsafe.Sizeof(trackBucket{}))
+	return len(t.entries)*int(unsafe.Sizeof(trackEntry{})) + len(t.index)*int(unsafe.Sizeof(trackBucket{})) + len(t.data)
 }
 
 // get returns an empty table that has trackSlots<<class entries.
@@ -271,6 +281,12 @@ func (p *trackerPool) put(t *trackTable) {
 func (p *trackerPool) grow(t *trackTable) *trackTable {
 	bigger := p.get(t.class + 1)
 	copy(bigger.entries, t.entries)
+	if t.data != nil {
+		if bigger.data == nil {
+			bigger.data = make([]byte, len(t.data)/len(t.entries)*len(bigger.entries))
+		}
+		copy(bigger.data, t.data)
+	}
 	bigger.live, bigger.used = t.live, t.used
 	for i := range bigger.entries[:t.used+1] {
 		bigger.entries[i].indexed = false

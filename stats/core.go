@@ -59,6 +59,9 @@ func (c *Core) Idle(idle bool) {
 	c.state.Store(state)
 }
 
+// Turns returns how many turns the loop has published; it wraps around.
+func (c *Core) Turns() uint64 { return c.state.Load() / stateTurn }
+
 // EnableLatency gives the core a latency histogram, the same one however often it is called, and returns it to the writer.
 func (c *Core) EnableLatency() *Histogram {
 	c.lat.CompareAndSwap(nil, new(Histogram))

@@ -37,7 +37,7 @@ func TestDefaults(t *testing.T) {
 		Listen: ":8001", Forward: "127.0.0.1:8000", Engine: "auto", Pin: true, Accept: "reuseport", Backlog: 4096,
 		NoDelay: true, KeepAlive: time.Minute, MaxLine: 16 << 20, MaxBuffer: 256 << 10, Arbitrary: "close",
 		OnViolation: "close", TimeoutConnect: 5 * time.Second, TimeoutLine: time.Minute, TimeoutHalfClose: time.Minute,
-		LogFormat: "text", LogOverflow: "drop",
+		LogFormat: "text", LogOverflow: "drop", LogSample: 1,
 	}
 	if diff := cmp.Diff(want, o.cfg); diff != "" {
 		t.Error(diff)
@@ -54,12 +54,14 @@ func TestEverySettingReachesTheConfiguration(t *testing.T) {
 		"--on-violation=forward", "--timeout-connect=8s", "--timeout-idle=9s", "--timeout-line=10s",
 		"--timeout-half-close=11s", "--keepalive=12s", "--log=/l", "--log-format=json", "--log-overflow=block",
 		"--drain-timeout=13s", "--pidfile=/p", "--admin=14", "--track=on",
+		"--log-sample=15", "--log-data=16",
 	)
 	want := proxy.Config{
 		Listen: "[::1]:1", Forward: "h:2", Engine: "epoll", Loops: 3, Accept: "single", Backlog: 4, Cork: true, MaxConn: 5,
 		MaxLine: 6 << 10, MaxBuffer: 7 << 20, Arbitrary: "tunnel", OnViolation: "forward", TimeoutConnect: 8 * time.Second,
 		Track: true, Violations: 256, TimeoutIdle: 9 * time.Second, TimeoutLine: 10 * time.Second, TimeoutHalfClose: 11 * time.Second,
 		KeepAlive: 12 * time.Second, Log: "/l", LogFormat: "json", LogOverflow: "block",
+		LogSample: 15, LogData: 16,
 	}
 	if diff := cmp.Diff(want, o.cfg); diff != "" {
 		t.Error(diff)

@@ -56,6 +56,7 @@ func newOptions() *options {
 			TimeoutHalfClose: 60 * time.Second,
 			LogFormat:        "text",
 			LogOverflow:      "drop",
+			LogSample:        1,
 		},
 		port:         8001,
 		track:        trackAuto,
@@ -222,6 +223,14 @@ func (o *options) addProcess() {
 		setting{
 			name: "log-overflow", meta: "POLICY", value: wordValue(&c.LogOverflow, "drop", "block"),
 			help: "when the log is too slow: drop lines and count them, or block the traffic",
+		},
+		setting{
+			name: "log-data", meta: "N", value: intValue(&c.LogData, 0, 255),
+			help: "log the first N bytes of what each message carries, escaped; 0 = never",
+		},
+		setting{
+			name: "log-sample", meta: "N", value: intValue(&c.LogSample, 1, math.MaxInt32),
+			help: "log one in N requests; connections and violations always",
 		},
 	)
 	o.add(
