@@ -67,6 +67,8 @@ func (f *fake) Info() proxy.Info {
 	return proxy.Info{Engine: "fake", Fallback: "it is a fake", Loops: 1, Listen: f.listen, Start: time.Now()}
 }
 
+func (f *fake) Alive(time.Duration) bool { return true }
+
 func (f *fake) Reopen() error {
 	f.reopened <- struct{}{}
 	return nil

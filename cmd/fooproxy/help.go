@@ -7,6 +7,8 @@ import (
 )
 
 const helpHead = `Usage: fooproxy [flags]
+       fooproxy top [ADDR]        watch a running one in the terminal, see fooproxy top --help
+       fooproxy recount LOG...    add up a request log, see fooproxy recount --help
 
 Fooproxy relays the Foo line protocol from clients to one server, and checks and counts every message.
 

@@ -27,6 +27,14 @@ func main() {
 
 // run is the whole process. start opens the listeners and must not return before clients can connect.
 func run(args []string, stdout, stderr io.Writer, start func(proxy.Config) (service, error)) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "recount":
+			return report(stderr, runRecount(args[1:], os.Stdin, stdout, stderr))
+		case "top":
+			return report(stderr, runTop(args[1:], stdout))
+		}
+	}
 	options, err := parseOptions(args)
 	if err == nil && options.version {
 		printVersion(stdout)
@@ -53,6 +61,9 @@ func (o *options) run(stdout, stderr io.Writer, start func(proxy.Config) (servic
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	for _, name := range o.unknownEnv(os.Environ()) {
 		log.Warn("environment variable is no setting, ignored", "name", name)
+	}
+	if err := o.inherit(log); err != nil {
+		return err
 	}
 	if err := o.resolve(context.Background()); err != nil {
 		return err

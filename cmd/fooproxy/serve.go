@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"fooproxy/admin"
 )
 
@@ -29,6 +31,7 @@ type service interface {
 	Err() error
 	AppendStats(dst []byte) []byte
 	Reopen() error
+	Alive(limit time.Duration) bool
 }
 
 // A process runs one service from its start to its end.
@@ -54,7 +57,9 @@ func (p *process) run() error {
 		p.service.Stop()
 		return errors.Join(err, p.await(nil))
 	}
+	p.notifyReady()
 	ended := make(chan struct{})
+	go p.feedWatchdog(ended)
 	printed := make(chan struct{})
 	var reopening sync.WaitGroup
 	go func() {
@@ -145,6 +150,7 @@ func (p *process) await(stop <-chan os.Signal) error {
 // beginDrain has the service end with its last connection, and returns the channel that says when this has taken too long.
 func (p *process) beginDrain(signal string) (deadline <-chan time.Time) {
 	limit := p.options.drainTimeout
+	p.notify(daemon.SdNotifyStopping)
 	p.log.Info("draining, a further signal stops at once", "signal", signal, "timeout", limit.String())
 	p.service.Drain(limit)
 	if limit > 0 {
@@ -169,6 +175,8 @@ func (p *process) printStats() {
 }
 
 func (p *process) reopen() {
+	p.notifyReloading()
+	defer p.notifyReady()
 	if p.options.cfg.Log == "" {
 		p.log.Info("hang-up ignored, there is no request log to reopen")
 		return
