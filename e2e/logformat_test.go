@@ -71,3 +71,48 @@ func TestLogBlocks(t *testing.T) {
 		}
 	})
 }
+
+// With --log-data the log has the beginning of what each message carries, escaped and cut, also where a line came in pieces;
+// without it never.
+func TestLogData(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for _, format := range []string{"text", "json"} {
+			u := newUpstream(t)
+			log := filepath.Join(t.TempDir(), "log")
+			p := start(t, engine, u.addr, "--log="+log, "--log-data=8", "--log-format="+format)
+			c, s := p.pair(u)
+			const req = "REQ 1 hello world\nREQ 2\nREQ   3 \t\x1b[\"\\\u00e9\x00\r\nREQ 4 never answered\n"
+			for at, next := 0, 4; at < len(req); at, next = next, next+1 { // "REQ ", then byte by byte
+				ok(t, c.send([]byte(req[at:next])))
+				ok(t, s.expectText(req[at:next]))
+			}
+			const res = "NAK 3 no, thanks\nACK 2\nACK 77 who asked?\nACK 1 \r\n"
+			ok(t, s.send([]byte(res)))
+			ok(t, c.expectText(res))
+			finish(t, c, s)
+			p.reaches(stats{"connections": 0})
+			p.stop()
+			text := readFile(t, log)
+			wants := []string{
+				` data="hello wo" rdata=""`, ` data="" rdata=""`, ` data="\x1b[\"\\\u00e9\x00\r" rdata="no, than"`,
+				` data="never an"` + "\n", ` rdata="who aske"` + "\n",
+			}
+			if format == "json" {
+				wants = []string{
+					`,"data":"hello wo","rdata":""}`, `,"data":"","rdata":""}`,
+					`,"data":"\\x1b[\\\"\\\\\\u00e9\\x00\\r","rdata":"no, than"}`,
+					`,"data":"never an"}`, `,"rdata":"who aske"}`,
+				}
+			}
+			for _, want := range wants {
+				if strings.Count(text, want) != 1 {
+					t.Errorf("%s: not once in the log: %s\n%s", format, want, text)
+				}
+			}
+			totals, said, code := recounted(t, log)
+			if code != 0 || totals["msg_req"] != 4 || totals["msg_total"] != 8 || totals["unmatched"] != 1 {
+				t.Errorf("%s: recounted with code %d as %v\n%s", format, code, totals, said)
+			}
+		}
+	})
+}
