@@ -170,6 +170,7 @@ func (s *Server) Close() {
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.collect()) })
+	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /connections", s.connections)
 	mux.HandleFunc("GET /violations", s.violations)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

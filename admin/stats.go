@@ -130,19 +130,6 @@ type History struct {
 	P99          []float64 `json:"p99_us"`
 }
 
-// violationReasons are the labels of violations by what was wanted.
-var violationReasons = [...]struct {
-	counter stats.Counter
-	name    string
-}{
-	{stats.BadType, "type"},
-	{stats.BadSpace, "space"},
-	{stats.BadSeq, "seq"},
-	{stats.BadSeqEnd, "seq-end"},
-	{stats.BadUTF8, "utf-8"},
-	{stats.BadLine, "shorter-line"},
-}
-
 // collect fills a Stats from one view of the proxy.
 func (s *Server) collect() *Stats {
 	s.mu.Lock()
@@ -177,7 +164,7 @@ func (s *Server) collect() *Stats {
 		}
 	}
 	for _, r := range violationReasons {
-		out.Violations.ByReason[r.name] = total.Local[r.counter]
+		out.Violations.ByReason[r.label] = total.Local[r.counter]
 	}
 	if s.source.Tracking() {
 		out.Latency = s.sampler.latency(&s.view.Latency)
