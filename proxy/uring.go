@@ -245,7 +245,7 @@ func (e *uringEngine) handle(c *ring.CQE) {
 	case opRoom, opRoom + 1:
 		e.onRoom(r)
 	case opConnect:
-		e.onConnect(r, c)
+		e.dialled(r, *c)
 	case opCancel:
 		if s := e.table.find(r); s != nil {
 			e.onCancel(s, c)

@@ -58,6 +58,15 @@ func (e *uringEngine) dial(s *session) {
 	e.connectFailed(s, errno)
 }
 
+// dialled: a connection attempt has ended. io_uring looks at the socket's hard error alone: an attempt that an ICMP message has
+// disturbed while its SYN was being sent has a soft one (sk_err_soft) and completes as if it had connected. SO_ERROR has both.
+func (e *uringEngine) dialled(r ref, c ring.CQE) {
+	if c.Res == 0 {
+		c.Res = -int32(socketError(e.table.find(r).fd[server]))
+	}
+	e.onConnect(r, &c)
+}
+
 func (e *uringEngine) onConnect(r ref, c *ring.CQE) {
 	s := e.table.find(r)
 	s.eng.dial = dialDone
