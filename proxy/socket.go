@@ -1,12 +1,10 @@
 package proxy
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -159,17 +157,7 @@ func listen(a *address, cfg *Config, share sharing) (fd int, err error) {
 		}
 		setTCPOptions(fd, cfg)
 	}
-	errno := bind(fd, a)
-	for wait := bindPatience; errno == unix.EADDRINUSE && wait > 0; wait -= bindRetry {
-		if a.domain == unix.AF_UNIX && abandoned(a) {
-			_ = unix.Unlink(a.path)
-		} else {
-			time.Sleep(bindRetry)
-		}
-		errno = bind(fd, a)
-	}
-	if errno != 0 {
-		err = bindError(a, errno)
+	if err = bindPatiently(fd, a); err != nil {
 		return -1, err
 	}
 	if share == shareFirst {
@@ -178,49 +166,10 @@ func listen(a *address, cfg *Config, share sharing) (fd int, err error) {
 		}
 	}
 	if err = unix.Listen(fd, cfg.Backlog); err != nil {
-		err = bindError(a, err)
+		err = bindError(a, err, holder{})
 		return -1, err
 	}
 	return fd, nil
-}
-
-// A killed process that ran on io_uring keeps its listener for as long as the kernel takes to clear its ring away.
-const (
-	bindPatience = 500 * time.Millisecond
-	bindRetry    = 20 * time.Millisecond
-)
-
-func bind(fd int, a *address) syscall.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&a.raw)), uintptr(a.length))
-	return errno
-}
-
-// abandoned says whether a unix socket's file is left over from a process that has gone: the kernel knows no socket of that
-// name. To connect would tell too, but a live listener would take that for a client.
-func abandoned(a *address) bool {
-	var info unix.Stat_t
-	if unix.Stat(a.path, &info) != nil || info.Mode&unix.S_IFMT != unix.S_IFSOCK {
-		return false
-	}
-	sockets, err := os.ReadFile("/proc/net/unix")
-	return err == nil && !bytes.Contains(sockets, []byte(" "+a.path+"\n"))
-}
-
-// bindError says what to do about an address that cannot be had.
-func bindError(a *address, err error) error {
-	hint := ""
-	switch err {
-	case unix.EADDRINUSE:
-		hint = ": another process listens there; stop it or choose another address with --listen or --port"
-	case unix.EACCES:
-		hint = ": ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another with --port"
-		if a.domain == unix.AF_UNIX {
-			hint = ": its directory is not writable"
-		}
-	case unix.EADDRNOTAVAIL:
-		hint = ": no interface of this host has that address"
-	}
-	return fmt.Errorf("cannot listen on %s: %w%s", a, err, hint)
 }
 
 // setTCPOptions are best effort: a connection without them works.
