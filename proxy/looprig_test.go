@@ -70,6 +70,7 @@ func newLoopRig(t testing.TB, engine string, change func(*Config)) *loopRig {
 	}
 	r.worker = r.proxy.workers[0]
 	r.core = r.worker.core
+	r.core.table.genFirst = genMask - 1 // generations wrap with the third session
 	r.loop = r.worker.engine.(interface{ turn() (bool, error) })
 	if err := r.worker.open(); err != nil {
 		t.Fatal(err)
