@@ -11,6 +11,8 @@ TESTFLAGS ?=
 FUZZTIME  ?= 10s
 # How long the soak lasts, on each engine.
 SOAK      ?= 10m
+# How many simulations "make simulate" plays.
+SEEDS     ?= 100000
 # What "make profile" looks at.
 ENGINE    ?= auto
 WORKLOAD  ?= pingpong
@@ -18,7 +20,7 @@ WORKLOAD  ?= pingpong
 RACE      := ./codec/... ./stats/... ./accesslog/... ./proxy/... ./cmd/...
 
 .DEFAULT_GOAL := build
-.PHONY: build test race lint fuzz mutants soak bench bench-full profile run clean help
+.PHONY: build test test-faults race lint fuzz mutants simulate soak bench bench-full profile run clean help
 
 build: ## build the commands into bin/
 	$(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/ $(COMMANDS:%=./cmd/%)
@@ -30,6 +32,9 @@ test: ## run vet and every test: all packages, races, codec without assembly, ri
 	$(GO) test $(TESTFLAGS) -race -short $(RACE)
 	$(GO) test $(TESTFLAGS) -tags noasm ./codec/...
 	$(GO) test $(TESTFLAGS) -tags giouring -ldflags=-checklinkname=0 ./ring/...
+
+test-faults: ## every row of docs/faults.md at full size, and what depends on time: ten minutes of a machine without other load, as root
+	FOO_FAULTS=1 $(GO) test -count=1 -timeout 30m -parallel 1 $(TESTFLAGS) ./e2e
 
 race: ## run all tests under the race detector (needs a C compiler)
 	$(GO) test $(TESTFLAGS) -race ./...
@@ -52,8 +57,11 @@ fuzz: ## run each fuzz target for FUZZTIME (default 10s)
 mutants: ## break codec's kernels on purpose and see that its tests notice, some minutes
 	$(GO) test -tags mutants -run TestMutants -timeout 30m ./codec
 
-soak: ## run mixed load with faults on each engine for SOAK (default 10m)
-	FOO_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./e2e
+simulate: ## play SEEDS simulations (default 100000) of sessions on a fake kernel, from FOO_SEED on, half of them for each engine
+	FOO_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 0 -v -run '^TestSimulationSeeds$$' ./proxy
+
+soak: ## run mixed load with faults on each engine in turn, for SOAK each (default 10m), on a machine without other load
+	FOO_SOAK=$(SOAK) FOO_FAULTS=1 $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./e2e
 
 bench: build ## compare fooproxy with HAProxy and nginx where they are installed
 	$(BIN)/foobench compare

@@ -14,9 +14,13 @@
 // It is the third party of the differential test and the proof that these tests can fail: TestRelayIsCaught runs the suite
 // against it and wants the checks it lacks to be found, and nothing else.
 //
+// Thorough runs. With FOO_FAULTS set ("make test-faults") faults have their full size, tests that take long run too, and what
+// depends on time is judged: the canary's p99, how soon survivors finish. That takes a machine without other load, -parallel 1 and
+// root. docs/faults.md says which test makes which fault.
+//
 // Rules. Tests wait for conditions with a deadline (FOO_E2E_LIMIT, 20s), never for time to pass. What is random prints its seed
 // and takes it from FOO_SEED. Payloads name their
 // connection, direction and place, so that a foreign, doubled or reordered byte says where it comes from. After each test
-// the child's connections, descriptors and threads are back where they were, it exits 0 on SIGTERM, and its standard error
-// holds no panic and no data race.
+// the child's connections, operations in flight, descriptors and threads are back where they were, it exits 0 on SIGTERM, and its
+// standard error holds no panic and no data race. After all of them the kernel's log holds no alarm.
 package e2e

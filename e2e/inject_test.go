@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,33 +26,6 @@ func startTraced(t *testing.T, injections, command []string, opts ...option) *pr
 		args = append(args, "-e", "trace="+call, "-e", "inject="+i)
 	}
 	return startProcess(t, "strace", append(args, command...), opts...)
-}
-
-// io_uring is refused in every way a kernel, a sysctl or a sandbox refuses it: auto takes epoll, says so once and why, and
-// works; uring ends with exit code 1 and the same reason.
-func TestUringRefused(t *testing.T) {
-	t.Parallel()
-	for _, errno := range []string{"ENOSYS", "EPERM", "ENOMEM", "EINVAL"} {
-		t.Run(errno, func(t *testing.T) {
-			t.Parallel()
-			injections := []string{"io_uring_setup:error=" + errno}
-			u := newUpstream(t)
-			u.serve(echo)
-			p := traced(t, "auto", u.addr, injections)
-			t.Cleanup(p.check)
-			ok(t, rally(p.addr, 1, 3, 20))
-			warning := regexp.MustCompile(`(?m)^.*level=WARN.*io_uring.*$`).FindAllString(p.errors(), -1)
-			if len(warning) != 1 || !strings.Contains(warning[0], errno) || !strings.Contains(warning[0], "io_uring_disabled") {
-				t.Errorf("the warnings about io_uring are %q, want one that names %s and io_uring_disabled", warning, errno)
-			}
-			path, args, opts := command("uring")
-			child := startTraced(t, injections, append([]string{path}, append(args, "--listen=127.0.0.1:0", "--forward="+u.addr)...), opts...)
-			code := child.exit()
-			if line := oneLine(t, child); code != 1 || !strings.Contains(line, errno) || !strings.Contains(line, "io_uring_disabled") {
-				t.Errorf("--engine=uring ends with code %d and %q", code, line)
-			}
-		})
-	}
 }
 
 // System calls that fail for a moment, as kernels make them fail: nothing is lost, doubled or stuck.

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Everything the proxy counted can be counted again from its log: requests, answers in any order, missing and unmatched
@@ -171,7 +173,7 @@ func TestLogReopens(t *testing.T) {
 		dir := t.TempDir()
 		log := filepath.Join(dir, "log")
 		p := start(t, engine, u.addr, "--log="+log)
-		k := newCanary(t, p)
+		k := newCanary(t, p, u)
 		var old []string
 		for i := range 5 {
 			k.live()
@@ -208,6 +210,7 @@ func TestLogCannotBeWritten(t *testing.T) {
 			sink func(t *testing.T) (flag string, file *os.File)
 		}{
 			{"full device", func(*testing.T) (string, *os.File) { return "/dev/full", nil }},
+			{"full file system", func(t *testing.T) (string, *os.File) { return fullDisk(t) + "/log", nil }},
 			{"closed pipe", func(t *testing.T) (string, *os.File) {
 				r, w := pipe(t)
 				ok(t, r.Close())
@@ -221,6 +224,7 @@ func TestLogCannotBeWritten(t *testing.T) {
 			u := newUpstream(t)
 			path, file := row.sink(t)
 			p := startWith(t, engine, u.addr, []string{"--log=" + path}, withFileIf(file)...)
+			k := newCanary(t, p, u)
 			c, s := p.pair(u)
 			const n = 60_000
 			ok(t, together(
@@ -229,8 +233,12 @@ func TestLogCannotBeWritten(t *testing.T) {
 				func() error { return s.sendAll(acks(1, n, 20)) },
 				func() error { return c.expect(acks(1, n, 20)) },
 			))
+			k.holds(row.name)
+			k.check()
 			finish(t, c, s)
-			p.counts(stats{"msg_req": n, "msg_ack": n})
+			if got := p.stats(); got["msg_req"] != got["msg_ack"] || got["msg_req"] < n {
+				t.Errorf("%s: %v requests and %v answers are counted", row.name, got["msg_req"], got["msg_ack"])
+			}
 			if engine != relay && !holds(func() bool { return p.stats()["log_dropped"] > 0 }) {
 				t.Errorf("%s: log_dropped is still 0", row.name)
 			}
@@ -239,6 +247,15 @@ func TestLogCannotBeWritten(t *testing.T) {
 			}
 		}
 	})
+}
+
+// fullDisk is a directory on a file system that has hardly any room. Making it takes root.
+func fullDisk(t *testing.T) string {
+	t.Helper()
+	dir := shortTemp(t)
+	ok(t, os.NewSyscallError("mount", unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k")))
+	t.Cleanup(func() { ok(t, os.NewSyscallError("umount", unix.Unmount(dir, unix.MNT_DETACH))) })
+	return dir
 }
 
 func pipe(t *testing.T) (r, w *os.File) {
@@ -268,7 +285,7 @@ func TestLogToClosedStdout(t *testing.T) {
 		p := &proxy{process: child, engine: engine, addr: awaitAddr(t, child)}
 		ok(t, r.Close())
 		ok(t, w.Close())
-		k := newCanary(t, p)
+		k := newCanary(t, p, u)
 		child.signal(syscall.SIGUSR1)
 		for range 50 {
 			k.live()

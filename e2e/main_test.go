@@ -23,6 +23,9 @@ const (
 	envBin     = "FOO_E2E_BIN"
 	envRelay   = "FOO_E2E_RELAY"
 	envFault   = "FOO_E2E_FAULT"
+	envCanary  = "FOO_E2E_CANARY"
+	envSandbox = "FOO_E2E_SANDBOX"
+	envFaults  = "FOO_FAULTS" // not empty: a thorough run, see doc.go
 )
 
 var (
@@ -30,11 +33,18 @@ var (
 	limit      = 20 * time.Second // until a condition must hold
 	relayFault = "none"
 	binDir     string // holds fooproxy, and fooproxy-plain without the race detector
+	thorough   bool   // judge what depends on time, and run what takes long
 )
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envRelay) != "" {
 		os.Exit(relayMain(os.Args[1:]))
+	}
+	if errno := os.Getenv(envSandbox); errno != "" {
+		os.Exit(sandboxMain(errno, os.Args[1:]))
+	}
+	if d, err := time.ParseDuration(os.Getenv(envCanary)); err == nil {
+		os.Exit(canaryMain(d))
 	}
 	os.Exit(runSuite(m))
 }
@@ -50,6 +60,7 @@ func runSuite(m *testing.M) int {
 	if f := os.Getenv(envFault); f != "" {
 		relayFault = f
 	}
+	thorough = os.Getenv(envFaults) != ""
 	if !isSet("test.parallel") { // most of a test's time is waiting
 		_ = flag.Set("test.parallel", fmt.Sprint(2*runtime.GOMAXPROCS(0)))
 	}
@@ -67,7 +78,21 @@ func runSuite(m *testing.M) int {
 		}
 		binDir = dir
 	}
-	return m.Run()
+	kernel := watchKernel()
+	code := m.Run()
+	if said := kernel.alarms(); len(said) > 0 {
+		fmt.Fprintf(os.Stderr, "the kernel complained meanwhile:\n%s\n", strings.Join(said, "\n"))
+		code = 1
+	}
+	return code
+}
+
+// takesLong marks a test for thorough runs alone.
+func takesLong(t *testing.T) {
+	t.Helper()
+	if !thorough {
+		t.Skip("make test-faults runs it")
+	}
 }
 
 func isSet(name string) (set bool) {

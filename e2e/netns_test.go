@@ -19,9 +19,15 @@ func newNetwork(t *testing.T) *network {
 	n := &network{make(chan func())}
 	made := make(chan error)
 	go func() {
-		// Never unlocked: a thread in another namespace must run nothing else, and ends with this goroutine. Children that it
-		// has started die with it (PDEATHSIG), so it must outlive them.
+		// A thread in another namespace must run nothing else. It goes back at the end instead of ending: children that it has
+		// started would die with it (PDEATHSIG), those of other tests too.
 		runtime.LockOSThread()
+		home, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			made <- err
+			return
+		}
+		defer home.Close()
 		if err := os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET)); err != nil {
 			made <- err
 			return
@@ -30,6 +36,10 @@ func newNetwork(t *testing.T) *network {
 		for f := range n.calls {
 			f()
 		}
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic(fmt.Sprintf("the thread cannot leave its network namespace: %v", err))
+		}
+		runtime.UnlockOSThread()
 	}()
 	ok(t, <-made)
 	t.Cleanup(func() { close(n.calls) })
@@ -53,11 +63,18 @@ func (n *network) drop(port, oneIn int) error {
 	if oneIn > 1 {
 		chance = fmt.Sprintf("numgen random mod %d == 0 ", oneIn)
 	}
-	rules := fmt.Sprintf("add table ip faults\n"+
-		"add chain ip faults in { type filter hook input priority 0; }\n"+
-		"add rule ip faults in tcp dport %d %sdrop\nadd rule ip faults in tcp sport %d %sdrop\n", port, chance, port, chance)
+	return n.filter(fmt.Sprintf("tcp dport %d %sdrop", port, chance), fmt.Sprintf("tcp sport %d %sdrop", port, chance))
+}
+
+// filter has the namespace's packets go through these rules of nft(8), instead of any before.
+func (n *network) filter(rules ...string) error {
+	script := "add table ip faults\ndelete table ip faults\nadd table ip faults\n" +
+		"add chain ip faults in { type filter hook input priority 0; }\n"
+	for _, rule := range rules {
+		script += "add rule ip faults in " + rule + "\n"
+	}
 	return n.do(func() error {
-		out, err := exec.Command("nft", rules).CombinedOutput()
+		out, err := exec.Command("nft", script).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("nft: %w\n%s", err, out)
 		}

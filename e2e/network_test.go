@@ -71,11 +71,41 @@ func TestUpstreamUnreachable(t *testing.T) {
 	})
 }
 
+// A firewall in front of the server swallows the SYN, resets it, or says that the host is unreachable: clients are closed, with
+// the reason counted, a connection that stands goes on, and new ones work once the firewall is gone.
+func TestUpstreamFirewalled(t *testing.T) {
+	for _, row := range []struct{ verdict, reason string }{
+		{"drop", "end_connect_timeout"},
+		{"reject with tcp reset", "end_refused"},
+		{"reject with icmp type host-unreachable", "end_unreachable"},
+	} {
+		t.Run(row.reason, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, engine string) {
+				n := newNetwork(t)
+				p, u := inside(t, n, engine, "--timeout-connect=200ms")
+				k := newCanary(t, p, u)
+				ok(t, n.filter("tcp dport 8000 tcp flags & (syn|ack) == syn "+row.verdict))
+				turnedAway(t, p, row.reason)
+				end := keepOn(func(int) error { return turnAway(p.addr) })
+				k.holds("a server behind a firewall")
+				ok(t, end())
+				k.check()
+				ok(t, n.filter())
+				c, s := p.pair(u)
+				ok(t, c.send([]byte("REQ 1\n")))
+				ok(t, s.expectText("REQ 1\n"))
+				finish(t, c, s)
+			})
+		})
+	}
+}
+
 // Out of local ports: the client is closed, with the reason counted; once ports are free again connections work.
 func TestNoLocalPorts(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		n := newNetwork(t)
 		p, u := inside(t, n, engine)
+		k := newCanary(t, p, u)
 		ok(t, n.do(func() error { // the file is that of the writing thread's namespace
 			return os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40003"), 0o644)
 		}))
@@ -85,6 +115,10 @@ func TestNoLocalPorts(t *testing.T) {
 			clients, servers = append(clients, c), append(servers, s)
 		}
 		turnedAway(t, p, "end_no_ports")
+		end := keepOn(func(int) error { return turnAway(p.addr) })
+		k.holds("a want of ports")
+		ok(t, end())
+		k.check()
 		for i, c := range clients {
 			s := servers[i]
 			ok(t, c.send([]byte("REQ 1\n")))

@@ -35,7 +35,7 @@ func TestOperatorErrors(t *testing.T) {
 		code int
 		says string
 	}{
-		{"port in use", []string{"--listen=" + taken.Addr().String(), forward}, 1, `in use`},
+		{"port in use", []string{"--listen=" + taken.Addr().String(), forward}, 1, fmt.Sprintf(`in use.*\(process %d\)`, os.Getpid())},
 		{"address of another host", []string{"--listen=192.0.2.1:0", forward}, 1, `192\.0\.2\.1`},
 		{"unknown host", []string{"--listen=127.0.0.1:0", "--forward=no-such-host.invalid:1"}, 1, `no-such-host\.invalid`},
 		{"unknown flag", []string{"--lisen=127.0.0.1:0"}, 2, `lisen.*did you mean --listen`},

@@ -207,6 +207,33 @@ func (p *process) descriptors() (n int, what string) {
 	return len(entries), what
 }
 
+// What the kernel calls the two operations that an idle loop has in flight: the poll of its wake-up, and its accept.
+const (
+	opPollAdd = "op=6"
+	opAccept  = "op=13"
+)
+
+// inFlight is what the kernel has in flight for the child's rings (proc_pid_fdinfo(5)) beyond what an idle loop has, and the
+// completions that found no room.
+func (p *process) inFlight() (ops []string) {
+	dir := fmt.Sprintf("/proc/%d/", p.pid())
+	entries, _ := os.ReadDir(dir + "fd")
+	for _, e := range entries {
+		if target, _ := os.Readlink(dir + "fd/" + e.Name()); target != "anon_inode:[io_uring]" {
+			continue
+		}
+		text, _ := os.ReadFile(dir + "fdinfo/" + e.Name())
+		_, lists, _ := strings.Cut(string(text), "PollList:")
+		for line := range strings.Lines(lists) {
+			name, _, isOp := strings.Cut(strings.TrimSpace(line), ",")
+			if isOp && name != opPollAdd && name != opAccept {
+				ops = append(ops, name)
+			}
+		}
+	}
+	return ops
+}
+
 // shortTemp is a temporary directory with a short name, open to other users.
 func shortTemp(t testing.TB) string {
 	t.Helper()

@@ -121,19 +121,21 @@ func (p *proxy) check() {
 	p.stop()
 }
 
-// idle waits until the child holds nothing any more: connections, bytes, descriptors, threads.
+// idle waits until the child holds nothing any more: connections, bytes, operations, descriptors, threads.
 func (p *proxy) idle() {
 	p.t.Helper()
 	var s stats
 	var fds int
 	var list string
+	var inFlight []string
 	if !holds(func() bool {
 		s = p.stats()
 		fds, list = p.descriptors()
-		return s["connections"] == 0 && s["buffered_bytes"] == 0 && fds <= p.fds
+		inFlight = p.inFlight()
+		return s["connections"] == 0 && s["buffered_bytes"] == 0 && fds <= p.fds && len(inFlight) == 0
 	}) {
-		p.t.Errorf("not back at the base line: connections %v, buffered %v, descriptors %d (were %d)\nwas:%s\nis: %s",
-			s["connections"], s["buffered_bytes"], fds, p.fds, p.fdList, list)
+		p.t.Errorf("not back at the base line: connections %v, buffered %v, in flight %v, descriptors %d (were %d)\nwas:%s\nis: %s",
+			s["connections"], s["buffered_bytes"], inFlight, fds, p.fds, p.fdList, list)
 	}
 	if p.engine == relay {
 		return // it makes threads and goroutines as package net sees fit

@@ -36,9 +36,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		u.serve(echo)
 		p := scarce(t, engine, u.addr)
 		t.Cleanup(p.check)
-		quiet := p.dial()
-		ok(t, quiet.send([]byte("REQ 1\n")))
-		ok(t, quiet.expectText("ACK 1\n"))
+		k := newCanary(t, p, u)
 		const n, ends = 60, 25
 		clients := make([]*peer, n)
 		for i := range clients {
@@ -46,7 +44,8 @@ func TestOutOfDescriptors(t *testing.T) {
 			ok(t, clients[i].send(requests(i, 3, 50).bytes()))
 		}
 		eventually(t, "descriptors have run out", func() bool { return p.stats()["accept_errors"] > 0 })
-		singOn(t, quiet).check() // its end makes room for one of the twenty that wait
+		k.holds("a want of descriptors")
+		k.check() // its end makes room for one of the twenty that wait
 		if spent := cpuOver(p, 500*time.Millisecond); spent > 0.10 {
 			t.Errorf("out of descriptors the process takes %.0f %% of a CPU", 100*spent)
 		}
@@ -139,22 +138,28 @@ func TestAbortedBeforeAccept(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr)
-		k := newCanary(t, p)
+		k := newCanary(t, p, u)
+		abort := func(i int) error {
+			c, err := connect(p.addr, 0)
+			if err != nil {
+				return err
+			}
+			if i%2 == 0 {
+				_ = c.send([]byte("REQ 1\n"))
+			}
+			return c.reset()
+		}
 		ok(t, forAll(8, func(int) error {
 			for i := range 100 {
-				c, err := connect(p.addr, 0)
-				if err != nil {
-					return err
-				}
-				if i%2 == 0 {
-					_ = c.send([]byte("REQ 1\n"))
-				}
-				if err := c.reset(); err != nil {
+				if err := abort(i); err != nil {
 					return err
 				}
 			}
 			return nil
 		}))
+		end := keepOn(abort)
+		k.holds("clients that abort")
+		ok(t, end())
 		k.check()
 		p.reaches(stats{"connections": 0})
 	})
@@ -166,6 +171,7 @@ func TestDeadInAcceptQueue(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr)
+		k := newCanary(t, p, u)
 		p.signal(syscall.SIGSTOP)
 		for range 100 {
 			c := p.dial()
@@ -173,7 +179,6 @@ func TestDeadInAcceptQueue(t *testing.T) {
 			ok(t, c.reset())
 		}
 		p.signal(syscall.SIGCONT)
-		k := newCanary(t, p)
 		k.check()
 		p.reaches(stats{"connections": 0})
 	})

@@ -17,6 +17,7 @@ func TestBentRings(t *testing.T) {
 			t.Parallel()
 			u := newUpstream(t)
 			p := start(t, "uring:"+bent, u.addr)
+			k := newCanary(t, p, u)
 			const conns, n, size = 24, 100, 3000
 			clients, servers := make([]*peer, conns), make([]*peer, conns)
 			for i := range conns {
@@ -31,7 +32,10 @@ func TestBentRings(t *testing.T) {
 					func() error { return c.expect(acks(i, n, size)) },
 				)
 			}))
-			p.counts(stats{"msg_req": conns * n, "msg_ack": conns * n, "msg_nak": 0})
+			k.check()
+			if got := p.stats(); got["msg_req"] != got["msg_ack"] || got["msg_req"] < conns*n || got["msg_nak"] > 0 {
+				t.Errorf("%v requests and %v answers are counted", got["msg_req"], got["msg_ack"])
+			}
 			for i := range conns {
 				endSomehow(t, clients[i], servers[i], i)
 			}

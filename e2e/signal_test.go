@@ -154,6 +154,31 @@ func TestKillAndRestart(t *testing.T) {
 	}
 }
 
+// The same with as many connections as a busy proxy has, all of them with something in flight for the kernel to clear away.
+func TestKillAndRestartBusy(t *testing.T) {
+	takesLong(t)
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		const n = 4000
+		u := newUpstream(t)
+		p := launch(t, engine, u.addr, nil)
+		clients, servers := make([]*peer, n), make([]*peer, n)
+		for i := range n {
+			clients[i], servers[i] = p.pair(u)
+			ok(t, clients[i].send([]byte("REQ 1 unfinished")))
+		}
+		ok(t, p.cmd.Process.Kill())
+		began := time.Now()
+		again := start(t, engine, u.addr, "--listen="+p.addr)
+		t.Logf("listens again %v after the KILL", time.Since(began).Round(time.Millisecond))
+		ok(t, forAll(n, func(i int) error {
+			_, _, err := servers[i].rest()
+			return errors.Join(err, clients[i].ends(fin, rst))
+		}))
+		c, s := again.pair(u)
+		finish(t, c, s)
+	})
+}
+
 // USR1 a thousand times a second under load: each answer is whole, none falls behind the one before it, no byte is lost.
 func TestStatsStorm(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
@@ -243,7 +268,7 @@ func TestHarmlessSignals(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr)
-		k := newCanary(t, p)
+		k := newCanary(t, p, u)
 		for range 20 {
 			for _, s := range []syscall.Signal{syscall.SIGPIPE, syscall.SIGWINCH, syscall.SIGHUP, syscall.SIGCONT} {
 				p.signal(s)

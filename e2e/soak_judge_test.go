@@ -96,6 +96,9 @@ func (l *soakLog) connection(s *soak, r *record) {
 	l.perConn["msg_req"] += r.number(s.t, "req")
 	l.perConn["msg_ack"] += r.number(s.t, "ack")
 	l.perConn["msg_nak"] += r.number(s.t, "nak")
+	if strings.HasPrefix(r.f["client"], "127.0.") { // the canary's
+		return
+	}
 	if !strings.HasPrefix(r.f["client"], "127.") { // io_uring's accept tells no address, and a socket that was reset has none
 		l.strangers = append(l.strangers, r)
 		return

@@ -175,6 +175,12 @@ func (t *talk) clientWrites(p *peer, answered *progress) error {
 		if on, err := s.write(p, want[:n]); !on {
 			return err
 		}
+		if t.rest > 0 {
+			select {
+			case <-time.After(t.rest):
+			case <-t.hurry:
+			}
+		}
 		if t.chunk == 1 && s.out%16 == 0 {
 			time.Sleep(time.Millisecond) // the pace of somebody typing, quickly
 		}

@@ -47,6 +47,8 @@ type talk struct {
 	pause          time.Duration // of who stalls
 	badLine        invalidLine   // of whoever sends one
 	first          string        // of an arbitrary client
+	rest           time.Duration // between two writes of the client
+	hurry          chan struct{} // closed when it is to rest no more
 
 	atClient, atServer sight
 	logged             *record // its CONN line

@@ -36,6 +36,8 @@ type soak struct {
 	storms  sync.WaitGroup
 	stop    chan struct{} // closed when no talk is to begin any more
 	once    sync.Once     // closes stop
+	long    bool          // judge also what only time shows, see soak_long_test.go
+	held    heldTalks
 
 	mu    sync.Mutex
 	talks map[int]*talk // not judged yet
@@ -56,14 +58,23 @@ func TestSoak(t *testing.T) {
 		seed = s
 	}
 	t.Logf("FOO_SEED=%d", seed)
-	eachEngine(t, func(t *testing.T, engine string) {
-		s := &soak{t: t, seed: seed, stop: make(chan struct{}), talks: map[int]*talk{}}
+	each := eachEngine
+	if thorough {
+		each = eachEngineAlone
+	}
+	each(t, func(t *testing.T, engine string) {
+		s := &soak{t: t, seed: seed, stop: make(chan struct{}), talks: map[int]*talk{}, long: thorough}
 		s.u = newUpstream(t)
 		s.log.path = filepath.Join(t.TempDir(), "log")
 		s.p = start(t, engine, s.u.addr, "--log="+s.log.path, "--log-overflow=block")
+		k := newCanary(t, s.p, s.u)
 		go s.serve()
+		s.hold(span)
 		s.warmUp()
-		s.run(span)
+		s.run(span, k)
+		k.check()
+		s.sleeps()
+		s.release()
 		s.account()
 	})
 }
@@ -143,7 +154,7 @@ func (s *soak) warmUp() {
 }
 
 // run lets the load loose for span, and looks at the proxy all the while.
-func (s *soak) run(span time.Duration) {
+func (s *soak) run(span time.Duration, k *canary) {
 	var clients sync.WaitGroup
 	for range soakClients {
 		clients.Go(s.chat)
@@ -153,16 +164,20 @@ func (s *soak) run(span time.Duration) {
 	told := began
 	last := s.p.stats()
 	var memory []int64
+	var flights []flight
 	tick := time.NewTicker(soakTick)
 	defer tick.Stop()
 	for (time.Since(began) < span || len(memory) < soakLooks) && !s.failed() {
 		<-tick.C
 		last = s.look(last, r)
 		memory = append(memory, s.p.rss())
+		if s.long {
+			flights = append(flights, k.fly(soakFlight))
+		}
 		if time.Since(told) >= 10*time.Second {
 			told = time.Now()
-			s.t.Logf("%v: %d connections, %v messages, %v open, %d KiB resident, %d threads", time.Since(began).Round(time.Second),
-				s.ids.Load(), last["msg_total"], last["connections"], s.p.rss()>>10, s.p.status("Threads"))
+			s.t.Logf("%v: %d connections, %v messages, %v open, %d KiB resident, %d threads; canary %v", time.Since(began).Round(time.Second),
+				s.ids.Load(), last["msg_total"], last["connections"], s.p.rss()>>10, s.p.status("Threads"), k.fly(0))
 		}
 	}
 	s.end()
@@ -170,6 +185,10 @@ func (s *soak) run(span time.Duration) {
 	s.storms.Wait()
 	if !s.failed() {
 		s.flat(memory)
+	}
+	if s.long && !s.failed() {
+		s.slope(memory, time.Since(began))
+		s.steady(flights)
 	}
 }
 
@@ -284,8 +303,8 @@ func (s *soak) account() {
 			}
 		}
 	}
-	if ends != want["connections_total"] || int64(want["connections_total"]) != s.ids.Load() {
-		t.Errorf("%d connections were made, %v counted, %v ended", s.ids.Load(), want["connections_total"], ends)
+	if made := s.ids.Load() + 1; ends != want["connections_total"] || int64(want["connections_total"]) != made { // the canary's
+		t.Errorf("%d connections were made, %v counted, %v ended", made, want["connections_total"], ends)
 	}
 	if want["log_dropped"]+want["unmatched"]+want["untracked"] > 0 {
 		t.Errorf("log_dropped %v, unmatched %v, untracked %v", want["log_dropped"], want["unmatched"], want["untracked"])

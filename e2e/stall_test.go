@@ -58,9 +58,7 @@ func stall(t *testing.T, engine string, client, server bool) {
 	u := newUpstream(t)
 	p := launchPlain(t, engine, u.addr, nil)
 	t.Cleanup(p.check)
-	k := dial(t, p.addr, 0) // the canary's, kept off the upstream's script
-	go echo(u.accept())
-	can := singOn(t, k)
+	k := newCanary(t, p, u)
 	c := dial(t, p.addr, 4096)
 	s := u.accept()
 	ok(t, c.send([]byte("REQ 0\n")))
@@ -73,13 +71,13 @@ func stall(t *testing.T, engine string, client, server bool) {
 	if server {
 		ends = append(ends, pour(t, c, requests(1, stallCount, stallSize)), func() error { return s.expect(requests(1, stallCount, stallSize)) })
 	}
-	can.live()
+	k.holds("a stalled connection")
 	if grown := p.rss() - base; grown > stallGrowth {
 		t.Errorf("resident memory grew by %d bytes", grown)
 	}
 	ok(t, c.widen())
 	ok(t, together(ends...))
-	can.check()
+	k.check()
 	finish(t, c, s)
 }
 
@@ -89,9 +87,7 @@ func TestThousandStalledClients(t *testing.T) {
 		u := newUpstream(t)
 		p := launchPlain(t, engine, u.addr, nil)
 		t.Cleanup(p.check)
-		k := dial(t, p.addr, 0)
-		go echo(u.accept())
-		can := singOn(t, k)
+		k := newCanary(t, p, u)
 		const n, each, size = 1000, 6, 64 << 10
 		clients, servers := make([]*peer, n), make([]*peer, n)
 		for i := range n {
@@ -111,12 +107,12 @@ func TestThousandStalledClients(t *testing.T) {
 		if grown := p.rss() - base; grown > 128<<20 {
 			t.Errorf("resident memory grew by %d MiB", grown>>20)
 		}
-		can.live()
+		k.holds("a thousand stalled clients")
 		ok(t, forAll(n, func(i int) error {
 			return errors.Join(clients[i].widen(), clients[i].expect(acks(i, each, size)))
 		}))
 		ok(t, <-poured)
-		can.check()
+		k.check()
 		p.reaches(stats{"buffered_bytes": 0})
 		for i := range n {
 			clients[i].Close()

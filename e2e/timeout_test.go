@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"sync"
 	"testing"
 	"time"
 )
@@ -26,8 +27,8 @@ func TestIdleTimeoutSparesTheBusy(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr, "--timeout-idle=300ms")
+		k := newCanary(t, p, u) // lives longer than the quiet one
 		quiet := p.dial()
-		k := newCanary(t, p) // lives longer than the quiet one
 		ok(t, quiet.ends(fin, rst))
 		quiet.Close()
 		k.check()
@@ -35,38 +36,50 @@ func TestIdleTimeoutSparesTheBusy(t *testing.T) {
 	})
 }
 
-// A request line that is not finished within --timeout-line closes its client, however slowly bytes trickle in; 200 of them
-// at once, beside a canary.
+// A request line that is not finished within --timeout-line closes its client, however slowly bytes trickle in; thousands of
+// them at once, beside a canary.
 func TestSlowLoris(t *testing.T) {
 	eachEngineAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		u.serve(echo)
-		p := start(t, engine, u.addr, "--timeout-line=2s")
-		k := newCanary(t, p)
-		const n = 5000
-		ok(t, forAll(n, func(i int) error {
-			c, err := connect(p.addr, 0)
-			if err != nil {
+		n, patience, rest := 200, time.Second, 300*time.Millisecond
+		if thorough {
+			n, patience, rest = 5000, 15*time.Second, 5*time.Second
+		}
+		p := start(t, engine, u.addr, "--timeout-line="+patience.String())
+		k := newCanary(t, p, u)
+		var begun sync.WaitGroup
+		begun.Add(n)
+		done := make(chan error, 1)
+		go func() {
+			done <- forAll(n, func(i int) error {
+				c, err := connect(p.addr, 0)
+				if err == nil {
+					err = c.send([]byte("REQ 1 "))
+				}
+				begun.Done()
+				if err != nil {
+					return err
+				}
+				defer c.Close()
+				gone := make(chan struct{})
+				go trickle(c, rest, gone)
+				err = c.ends(fin, rst)
+				close(gone)
 				return err
-			}
-			defer c.Close()
-			if err := c.send([]byte("REQ 1 ")); err != nil {
-				return err
-			}
-			gone := make(chan struct{})
-			go trickle(c, gone)
-			err = c.ends(fin, rst)
-			close(gone)
-			return err
-		}))
+			})
+		}()
+		begun.Wait()
+		k.holds("slow lorises")
+		ok(t, <-done)
 		k.check()
-		p.reaches(stats{"end_line_timeout": n, "connections": 0})
+		p.reaches(stats{"end_line_timeout": float64(n), "connections": 0})
 	})
 }
 
-// trickle sends a byte every 700 ms until gone is closed.
-func trickle(c *peer, gone <-chan struct{}) {
-	tick := time.NewTicker(700 * time.Millisecond)
+// trickle sends a byte now and then until gone is closed.
+func trickle(c *peer, rest time.Duration, gone <-chan struct{}) {
+	tick := time.NewTicker(rest)
 	defer tick.Stop()
 	for {
 		select {

@@ -16,6 +16,9 @@ type upstream struct {
 	addr string
 	l    net.Listener
 	n    atomic.Int64
+
+	serving atomic.Bool
+	taker   atomic.Pointer[chan *peer] // gets the next connection instead of serve's handler
 }
 
 func newUpstream(t testing.TB) *upstream {
@@ -55,6 +58,7 @@ func (u *upstream) acceptErr() (*peer, error) {
 
 // serve gives every further connection to handler, each in a goroutine of its own, until the test ends.
 func (u *upstream) serve(handler func(*peer)) {
+	u.serving.Store(true)
 	go func() {
 		_ = u.l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Time{})
 		for {
@@ -62,9 +66,31 @@ func (u *upstream) serve(handler func(*peer)) {
 			if err != nil {
 				return
 			}
-			go handler(newPeer(u.t, c, fmt.Sprintf("server %d", u.n.Add(1))))
+			s := newPeer(u.t, c, fmt.Sprintf("server %d", u.n.Add(1)))
+			if taker := u.taker.Swap(nil); taker != nil {
+				*taker <- s
+				continue
+			}
+			go handler(s)
 		}
 	}()
+}
+
+// next is a new client and the connection to u that the proxy made for it, whether u serves or not. No other may be on its way.
+func (u *upstream) next(p *proxy) (client, server *peer) {
+	u.t.Helper()
+	if !u.serving.Load() {
+		return p.pair(u)
+	}
+	taken := make(chan *peer, 1)
+	u.taker.Store(&taken)
+	client = p.dial()
+	select {
+	case server = <-taken:
+	case <-time.After(limit):
+		u.t.Fatal("no connection from the proxy")
+	}
+	return client, server
 }
 
 // echo answers each request with an ACK that bears the rest of its line, in batches, to the end of the stream.

@@ -24,18 +24,21 @@ func turnedAway(t *testing.T, p *proxy, reason string) {
 	t.Helper()
 	const n = 20
 	before := p.stats()
-	ok(t, forAll(n, func(i int) error {
-		c, err := connect(p.addr, 0)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if err := c.send([]byte("REQ 1 to nobody\n")); err != nil {
-			return err
-		}
-		return c.ends(fin)
-	}))
+	ok(t, forAll(n, func(int) error { return turnAway(p.addr) }))
 	p.reaches(stats{reason: n, "connections": before["connections"], "buffered_bytes": 0})
+}
+
+// turnAway is one client that is closed without a byte.
+func turnAway(addr string) error {
+	c, err := connect(addr, 0)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.send([]byte("REQ 1 to nobody\n")); err != nil {
+		return err
+	}
+	return c.ends(fin)
 }
 
 func TestUpstreamRefuses(t *testing.T) {

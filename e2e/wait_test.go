@@ -79,3 +79,29 @@ func forAll(n int, f func(i int) error) error {
 	}
 	return errors.Join(some...)
 }
+
+// keepOn does f again and again, 50 times a second, as one who means no harm might: too seldom to be a load. end stops it and
+// returns what went wrong.
+func keepOn(f func(i int) error) (end func() error) {
+	stop, result := make(chan struct{}), make(chan error, 1)
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			if err := f(i); err != nil {
+				result <- err
+				return
+			}
+			select {
+			case <-stop:
+				result <- nil
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() error {
+		close(stop)
+		return <-result
+	}
+}

@@ -1,0 +1,122 @@
+package e2e
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"time"
+)
+
+// What a long soak adds, and judges: FOO_FAULTS switches it on.
+const (
+	soakHeld   = 2000                   // connections held all the while
+	soakBeat   = 15 * time.Second       // between two requests of such a one
+	soakFlight = 100 * time.Millisecond // of the canary, after each look
+	soakIdle   = 5 * time.Second        // for which the proxy is watched once the load is over
+	soakCalm   = 0.4                    // of a run are its warm-up: what the proxy keeps for good has come by then
+)
+
+// heldTalks are connections that live as long as the soak does, and say something now and then.
+type heldTalks struct {
+	all   sync.WaitGroup
+	hurry chan struct{}
+	once  sync.Once
+}
+
+// hold opens them.
+func (s *soak) hold(span time.Duration) {
+	s.held.hurry = make(chan struct{})
+	s.t.Cleanup(s.release)
+	if !s.long {
+		return
+	}
+	for range soakHeld {
+		t := &talk{
+			id: s.nextID(), client: clientWhole, server: serverAnswer, chunk: 48, reqMax: 20, ansMax: 20,
+			n: int(span/soakBeat)*2 + 10, late: true, rest: soakBeat, hurry: s.held.hurry,
+		}
+		s.held.all.Go(func() { s.play(t) })
+	}
+	eventually(s.t, "all of them stand", func() bool { return s.p.stats()["connections"] > soakHeld })
+}
+
+// release lets them say what they still have to say, and end.
+func (s *soak) release() {
+	s.held.once.Do(func() { close(s.held.hurry) })
+	s.held.all.Wait()
+}
+
+// slope estimates how fast resident memory still grows after the warm-up, and wants less than 1 MiB an hour. Looks are put
+// together in twenty groups, of which the least counts: a collection of garbage has just been then. A straight line through
+// these has a slope and a standard error; the test fails when even the slope less twice the error is too steep.
+func (s *soak) slope(memory []int64, span time.Duration) {
+	const groups, limit = 20, 1 << 20
+	calm := memory[int(float64(len(memory))*soakCalm):]
+	if len(calm) < 2*groups {
+		s.t.Logf("too short for a slope of memory: %d looks", len(calm))
+		return
+	}
+	hours := span.Hours() / float64(len(memory)) // between two looks
+	var x, y []float64
+	for g := range groups {
+		from, to := g*len(calm)/groups, (g+1)*len(calm)/groups
+		x = append(x, float64(from+to)/2*hours)
+		y = append(y, float64(slices.Min(calm[from:to])))
+	}
+	slope, err := fit(x, y)
+	s.t.Logf("resident memory: %.0f ± %.0f KiB an hour", slope/1024, err/1024)
+	if slope-2*err >= limit && !raceEnabled {
+		s.t.Errorf("resident memory grows by %.0f KiB an hour, ± %.0f", slope/1024, err/1024)
+	}
+}
+
+// fit is the slope of the straight line through points, and its standard error.
+func fit(x, y []float64) (slope, err float64) {
+	n := float64(len(x))
+	var mx, my float64
+	for i := range x {
+		mx, my = mx+x[i]/n, my+y[i]/n
+	}
+	var xx, xy float64
+	for i := range x {
+		xx += (x[i] - mx) * (x[i] - mx)
+		xy += (x[i] - mx) * (y[i] - my)
+	}
+	slope = xy / xx
+	var rest float64
+	for i := range x {
+		d := y[i] - my - slope*(x[i]-mx)
+		rest += d * d
+	}
+	return slope, math.Sqrt(rest / (n - 2) / xx)
+}
+
+// steady wants the canary's p99.9 at the end of the run to be what it was after the warm-up.
+func (s *soak) steady(flights []flight) {
+	middle := func(of []flight) time.Duration {
+		var all []time.Duration
+		for _, f := range of {
+			all = append(all, f.p999)
+		}
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	n := len(flights)
+	before, after := middle(flights[n/5:n*2/5]), middle(flights[n*4/5:])
+	s.t.Logf("canary's p99.9 under load: %v in the second fifth of the run, %v in the last (medians of flights of %v)", before, after, soakFlight)
+	if after > 3*before/2 {
+		s.t.Errorf("the canary's p99.9 rose from %v to %v", before, after)
+	}
+}
+
+// sleeps wants the proxy to take next to no CPU once nothing happens but the beats of the connections that are held.
+func (s *soak) sleeps() {
+	if !s.long || s.failed() {
+		return
+	}
+	spent := cpuOver(s.p, soakIdle)
+	s.t.Logf("the load is over and %d connections are open: %.2f %% of a CPU", soakHeld, 100*spent)
+	if spent >= 0.01 && !raceEnabled {
+		s.t.Errorf("with %d quiet connections the proxy takes %.1f %% of a CPU", soakHeld, 100*spent)
+	}
+}
