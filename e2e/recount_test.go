@@ -221,3 +221,105 @@ func TestLogSample(t *testing.T) {
 		}
 	})
 }
+
+// toppled is what fooproxy top --once prints of an admin address.
+func toppled(t testing.TB, addr string) stats {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(binDir, "fooproxy-plain"), "top", "--once", addr).CombinedOutput()
+	if err != nil {
+		t.Fatalf("top --once: %v\n%s", err, out)
+	}
+	return parseStats(t, string(out))
+}
+
+// What SIGUSR1 says, what top prints and what the log adds up to is the same, and what was sent.
+func TestFiguresAgree(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		log, admin := filepath.Join(t.TempDir(), "log"), "unix:"+unixPath(t, "admin")
+		p := start(t, engine, u.addr, "--log="+log, "--admin="+admin, "--loops=2", "--log-overflow=block")
+		k := newMillionth(1)
+		k.client, k.server = p.pair(u)
+		ok(t, k.run(3))
+		p.counts(k.sum)
+		agreeAll(t, toppled(t, admin), p.stats()) // a connection is open
+		finish(t, k.client, k.server)
+		for i := range 5 {
+			c, s := p.pair(u)
+			ok(t, c.send([]byte("REQ 1\n")))
+			ok(t, s.expectText("REQ 1\n"))
+			endSomehow(t, c, s, i)
+			k.sum["msg_req"]++
+			k.sum["msg_total"]++
+		}
+		p.reaches(stats{"connections": 0, "bad": 1, "msg_total": k.sum["msg_total"], "msg_req": k.sum["msg_req"]})
+		printed, counted := toppled(t, admin), p.stats()
+		agreeAll(t, printed, counted)
+		p.stop()
+		logged, said, code := recounted(t, log)
+		if said != "" || code != 0 {
+			t.Errorf("exit code %d:\n%s", code, said)
+		}
+		agree(t, logged, counted)
+		agree(t, logged, printed)
+	})
+}
+
+// agreeAll wants top to print every total of SIGUSR1 with the same value. Rates, times and the process's own figures move on.
+func agreeAll(t testing.TB, printed, counted stats) {
+	t.Helper()
+	for name, n := range counted {
+		switch name {
+		case "request_rate_1s", "request_rate_10s", "response_rate_1s", "response_rate_10s", "uptime_seconds",
+			"goroutines", "heap_bytes", "heap_allocs", "gc_cycles", "loops":
+			continue
+		}
+		if got, known := printed[name]; !known || got != n {
+			t.Errorf("%s is %v by top (known: %v), %v by SIGUSR1", name, got, known, n)
+		}
+	}
+}
+
+// Rotation under load: however often the log is moved away and reopened, each request is in exactly one file, on a whole line,
+// and the files together are a complete log.
+func TestRotationUnderLoad(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		dir := t.TempDir()
+		log := filepath.Join(dir, "log")
+		p := launchPlain(t, engine, u.addr, []string{"--log=" + log, "--log-overflow=block", "--loops=2"})
+		const conns, rounds, batch = 4, 40, 500
+		loaded := make(chan error, 1)
+		go func() { loaded <- forAll(conns, func(i int) error { return rally(p.addr, i, rounds, batch) }) }()
+		files := []string{log}
+		for running := true; running; {
+			select {
+			case err := <-loaded:
+				ok(t, err)
+				running = false
+			default:
+			}
+			moved := fmt.Sprintf("%s.%03d", log, len(files))
+			ok(t, os.Rename(log, moved))
+			files = append(files, moved)
+			p.signal(syscall.SIGHUP)
+			eventually(t, "the log is reopened", func() bool {
+				return strings.Count(p.errors(), "request log reopened") == len(files)-1
+			})
+		}
+		p.reaches(stats{"connections": 0})
+		counted := p.stats()
+		p.stop()
+		logged, said, code := recounted(t, files...)
+		agree(t, logged, counted)
+		if said != "" || code != 0 || logged["msg_req"] != conns*rounds*batch || len(files) < 4 {
+			t.Errorf("exit code %d, %d files, %v requests:\n%s", code, len(files), logged["msg_req"], said)
+		}
+		for _, f := range files {
+			if text := readFile(t, f); text != "" && !strings.HasSuffix(text, "\n") {
+				t.Errorf("%s ends within a line", filepath.Base(f))
+			}
+		}
+	})
+}

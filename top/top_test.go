@@ -72,8 +72,8 @@ func TestRenderSaysEverything(t *testing.T) {
 func TestRenderFitsEverySize(t *testing.T) {
 	for _, n := range []int{0, 1, 2, 64} {
 		for _, s := range []*admin.Stats{sample(n), {Latency: &admin.Latency{}}, {}} {
-			for width := range 130 {
-				for height := range 40 {
+			for width := 0; width < 130; width += 1 + width/20 {
+				for height := 0; height < 40; height += 1 + height/10 {
 					text := Render(s, "the note", width, height)
 					lines := strings.Split(text, "\n")
 					if height > 0 && len(lines) > height {
