@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +25,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake is a proxy that shows the same every time.
+// fake is a proxy that shows the same every time, unless it is alive.
 type fake struct {
+	mu       sync.Mutex
+	alive    atomic.Bool // more requests are answered at every look
 	draining bool
 	set      *stats.Set
 	conns    []proxy.Connection
@@ -38,16 +42,12 @@ const hostile = "\x1b[2J<script>document.title='owned'</script>\"'\n\xff"
 func newFake() *fake {
 	f := &fake{set: stats.NewSet(2)}
 	for i := range 2 {
+		f.answer(i)
 		var l stats.Local
 		for c := range stats.NumCounters {
 			l[c] = uint64(c) + 1
 		}
 		l[stats.Accepted], l[stats.Ended] = 1000, 400
-		h := f.set.Core(i).EnableLatency()
-		for ns := range int64(1000) {
-			h.Record(ns * ns)
-		}
-		h.Publish()
 		f.set.Core(i).Publish(&l, stats.Now())
 	}
 	from := netip.MustParseAddrPort("192.0.2.1:4711")
@@ -60,7 +60,21 @@ func (f *fake) Info() proxy.Info {
 	return proxy.Info{Engine: "epoll", Fallback: "io_uring_setup: \"EPERM\" <1>", Loops: 2, Listen: "127.0.0.1:1", Start: time.Now()}
 }
 
+// answer has a loop answer a thousand requests.
+func (f *fake) answer(loop int) {
+	h := f.set.Core(loop).EnableLatency()
+	for ns := range int64(1000) {
+		h.Record(ns * ns)
+	}
+	h.Publish()
+}
+
 func (f *fake) View(v *proxy.View) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.alive.Load() {
+		f.answer(0)
+	}
 	now := stats.Now()
 	*v = proxy.View{Total: f.set.Snapshot(now)}
 	for i := range 2 {

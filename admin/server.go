@@ -169,6 +169,7 @@ func (s *Server) Close() {
 
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", servePage)
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.collect()) })
 	mux.Handle("GET /metrics", s.metrics())
 	mux.HandleFunc("GET /connections", s.connections)

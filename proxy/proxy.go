@@ -109,7 +109,7 @@ func New(cfg Config) (_ *Proxy, err error) {
 		}
 	}
 	for i, cpu := range cpus {
-		w := &worker{cpu: cpu, listener: -1, ended: make(chan struct{})}
+		w := &worker{name: p.info.Engine, cpu: cpu, listener: -1, ended: make(chan struct{})}
 		p.workers = append(p.workers, w)
 		if p.acceptor == nil {
 			w.listener = listeners[i]

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"runtime"
+	"runtime/pprof"
+	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -21,7 +24,8 @@ const (
 type worker struct {
 	core     *core
 	engine   engine
-	cpu      int // to pin to, -1 = none
+	name     string // of the engine
+	cpu      int    // to pin to, -1 = none
 	order    atomic.Int32
 	listener int // -1 = descriptors come from the acceptor
 
@@ -51,6 +55,7 @@ func (w *worker) run(opened func()) error {
 func (w *worker) open() error {
 	runtime.LockOSThread()
 	w.thread.Store(int32(unix.Gettid()))
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("engine", w.name, "loop", strconv.Itoa(w.core.index))))
 	if w.cpu >= 0 {
 		var set unix.CPUSet
 		set.Set(w.cpu)
