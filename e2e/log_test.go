@@ -206,44 +206,50 @@ func TestLogReopens(t *testing.T) {
 func TestLogCannotBeWritten(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		for _, row := range []struct {
-			name string
-			sink func(t *testing.T) (flag string, file *os.File)
+			name  string
+			block string // what --log-overflow=block does: a device that fails is not waited for
+			sink  func(t *testing.T) (flag string, file *os.File)
 		}{
-			{"full device", func(*testing.T) (string, *os.File) { return "/dev/full", nil }},
-			{"full file system", func(t *testing.T) (string, *os.File) { return fullDisk(t) + "/log", nil }},
-			{"closed pipe", func(t *testing.T) (string, *os.File) {
+			{"full device", "goes on", func(*testing.T) (string, *os.File) { return "/dev/full", nil }},
+			{"full file system", "goes on", func(t *testing.T) (string, *os.File) { return fullDisk(t) + "/log", nil }},
+			{"closed pipe", "goes on", func(t *testing.T) (string, *os.File) {
 				r, w := pipe(t)
 				ok(t, r.Close())
 				return "/dev/fd/3", w
 			}},
-			{"pipe that nobody reads", func(t *testing.T) (string, *os.File) {
+			{"pipe that nobody reads", "waits", func(t *testing.T) (string, *os.File) {
 				_, w := pipe(t)
 				return "/dev/fd/3", w
 			}},
 		} {
-			u := newUpstream(t)
-			path, file := row.sink(t)
-			p := startWith(t, engine, u.addr, []string{"--log=" + path}, withFileIf(file)...)
-			k := newCanary(t, p, u)
-			c, s := p.pair(u)
-			const n = 60_000
-			ok(t, together(
-				func() error { return c.sendAll(requests(1, n, 20)) },
-				func() error { return s.expect(requests(1, n, 20)) },
-				func() error { return s.sendAll(acks(1, n, 20)) },
-				func() error { return c.expect(acks(1, n, 20)) },
-			))
-			k.holds(row.name)
-			k.check()
-			finish(t, c, s)
-			if got := p.stats(); got["msg_req"] != got["msg_ack"] || got["msg_req"] < n {
-				t.Errorf("%s: %v requests and %v answers are counted", row.name, got["msg_req"], got["msg_ack"])
-			}
-			if engine != relay && !holds(func() bool { return p.stats()["log_dropped"] > 0 }) {
-				t.Errorf("%s: log_dropped is still 0", row.name)
-			}
-			if t.Failed() {
-				t.Fatal(row.name)
+			for _, overflow := range []string{"drop", "block"} {
+				if overflow == "block" && row.block == "waits" {
+					continue
+				}
+				u := newUpstream(t)
+				path, file := row.sink(t)
+				p := startWith(t, engine, u.addr, []string{"--log=" + path, "--log-overflow=" + overflow}, withFileIf(file)...)
+				k := newCanary(t, p, u)
+				c, s := p.pair(u)
+				const n = 60_000
+				ok(t, together(
+					func() error { return c.sendAll(requests(1, n, 20)) },
+					func() error { return s.expect(requests(1, n, 20)) },
+					func() error { return s.sendAll(acks(1, n, 20)) },
+					func() error { return c.expect(acks(1, n, 20)) },
+				))
+				k.holds(row.name + ", " + overflow)
+				k.check()
+				finish(t, c, s)
+				if got := p.stats(); got["msg_req"] != got["msg_ack"] || got["msg_req"] < n {
+					t.Errorf("%s: %v requests and %v answers are counted", row.name, got["msg_req"], got["msg_ack"])
+				}
+				if engine != relay && !holds(func() bool { return p.stats()["log_dropped"] > 0 }) {
+					t.Errorf("%s: log_dropped is still 0", row.name)
+				}
+				if t.Failed() {
+					t.Fatal(row.name, overflow)
+				}
 			}
 		}
 	})

@@ -76,6 +76,10 @@ func traffic(s *admin.Stats, width int) []string {
 	for _, q := range quantiles(&s.Latency.Last10)[1:] { // the mean says least, and a line of 80 cells has no room for it
 		text = append(text, q.name+" "+strong.Render(duration(q.us)))
 	}
+	if width < sparkFrom { // in two lines
+		lines = append(lines, named("latency 10 s", strings.Join(text[:2], " ")))
+		return append(lines, named("", strings.Join(text[2:], " ")))
+	}
 	return append(lines,
 		named("latency 10 s", strings.Join(text, "  ")),
 		withSpark("p99", duration(s.Latency.Last1.P99), s.History.P99, width),

@@ -58,6 +58,12 @@ func TestRenderSaysEverything(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
+	narrow := ansi.Strip(Render(sample(2), "", 46, 24))
+	for _, want := range []string{"latency 10 s p50 182 µs p90 240 µs\n", "p99 410 µs p999 1.2 ms max 2.3 s\n"} {
+		if !strings.Contains(narrow, want) {
+			t.Errorf("no %q in\n%s", want, narrow)
+		}
+	}
 	s := sample(1)
 	s.Latency, s.Log.Enabled, s.Draining, s.Fallback = nil, false, true, "io_uring_setup: EPERM"
 	text = ansi.Strip(Render(s, "", 120, 24))
