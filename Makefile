@@ -20,7 +20,7 @@ WORKLOAD  ?= pingpong
 RACE      := ./codec/... ./stats/... ./accesslog/... ./proxy/... ./cmd/...
 
 .DEFAULT_GOAL := build
-.PHONY: build test test-faults race lint fuzz mutants simulate soak bench bench-full profile run clean help
+.PHONY: build test test-faults race lint fuzz mutants vuln simulate soak bench bench-full profile run clean help
 
 build: ## build the commands into bin/
 	$(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/ $(COMMANDS:%=./cmd/%)
@@ -54,8 +54,12 @@ fuzz: ## run each fuzz target for FUZZTIME (default 10s)
 		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package </dev/null || exit 1; \
 	done
 
-mutants: ## break codec's kernels on purpose and see that its tests notice, some minutes
+mutants: ## break the code on purpose and see that the tests notice, some minutes
+	$(GO) test -tags mutants -run TestMutants -timeout 60m -v ./proxy
 	$(GO) test -tags mutants -run TestMutants -timeout 30m ./codec
+
+vuln: ## look for known vulnerabilities in what the commands link; needs the database at vuln.go.dev, or GOVULNDB
+	$(GO) tool govulncheck $(if $(GOVULNDB),-db $(GOVULNDB)) ./cmd/...
 
 simulate: ## play SEEDS simulations (default 100000) of sessions on a fake kernel, from FOO_SEED on, half of them for each engine
 	FOO_SEEDS=$(SEEDS) $(GO) test -count=1 -timeout 0 -v -run '^TestSimulationSeeds$$' ./proxy

@@ -199,7 +199,7 @@ func TestExcerptIsCutBetweenCharacters(t *testing.T) {
 const fuzzTime = 6e16
 
 func FuzzBad(f *testing.F) {
-	for _, seed := range []string{"", "x", "\x00\x1b\r\n", `"\`, "é\xff\xfe", strings.Repeat("\xff", 100), "\u2028</script>", `","kind":"REQ","res":"ACK"`} {
+	for _, seed := range []string{"", "x", "\x00\x1b\r\n", `"\`, "é\xff\xfe", strings.Repeat("\xff", 100), "\u2028</script>", "\u202eexe.txt\u202c", "\x1b]0;title\a\x1b[2J", `","kind":"REQ","res":"ACK"`} {
 		f.Add([]byte(seed), uint64(1), uint64(4), int64(0))
 	}
 	f.Fuzz(func(t *testing.T, got []byte, line, offset uint64, us int64) {

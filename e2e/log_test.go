@@ -142,25 +142,30 @@ func TestLogFields(t *testing.T) {
 // What peers send cannot forge or break log lines.
 func TestLogEscapes(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
-		u := newUpstream(t)
-		log := filepath.Join(t.TempDir(), "log")
-		p := start(t, engine, u.addr, "--log="+log, "--on-violation=forward")
-		c, s := p.pair(u)
-		text := "REQ 1 \x1b[2J\x00\r2026-01-01T00:00:00.000000Z CONN conn=1\n" +
-			"REQ 2\x1b[31m\"\\\r\u2028 forged=1\n" + "REQ 3 \xff\x9b\n"
-		ok(t, c.send([]byte(text)))
-		ok(t, s.expectText(text))
-		finish(t, c, s)
-		p.reaches(stats{"connections": 0, "bad": 2})
-		p.stop()
-		content := readFile(t, log)
-		for i, b := range []byte(content) {
-			if b != '\n' && (b < ' ' || b > '~') {
-				t.Fatalf("byte %#02x in the log: %q", b, excerpt([]byte(content), i))
+		for _, format := range []string{"text", "json"} {
+			u := newUpstream(t)
+			log := filepath.Join(t.TempDir(), "log")
+			p := start(t, engine, u.addr, "--log="+log, "--on-violation=forward", "--log-format="+format)
+			c, s := p.pair(u)
+			text := "REQ 1 \x1b[2J\x00\r2026-01-01T00:00:00.000000Z CONN conn=1\n" +
+				"REQ 2\x1b[31m\"\\\r\u2028 forged=1\n" + "REQ 3 \xff\x9b\n" + "REQ 4\u202e\x07\x00\n"
+			ok(t, c.send([]byte(text)))
+			ok(t, s.expectText(text))
+			finish(t, c, s)
+			p.reaches(stats{"connections": 0, "bad": 3})
+			p.stop()
+			content := readFile(t, log)
+			for i, b := range []byte(content) {
+				if b != '\n' && (b < ' ' || b > '~') {
+					t.Fatalf("byte %#02x in the log: %q", b, excerpt([]byte(content), i))
+				}
 			}
-		}
-		if n := len(parseLog(t, content)); n != 4 {
-			t.Errorf("%d log lines, want 1 REQ, 2 BAD and 1 CONN:\n%s", n, content)
+			if n := strings.Count(content, "\n"); n != 5 {
+				t.Errorf("%d log lines, want 1 REQ, 3 BAD and 1 CONN:\n%s", n, content)
+			}
+			if format == "text" {
+				_ = parseLog(t, content)
+			}
 		}
 	})
 }

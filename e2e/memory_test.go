@@ -1,7 +1,15 @@
 package e2e
 
 import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A million messages through sixteen connections: the heap does not grow, the collector has nothing to do, and memory stays.
@@ -80,3 +88,85 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 		}
 	})
 }
+
+// memoryGrowth is what resident memory may grow by after the start, as proxy/doc.go has it (without tunnels).
+func memoryGrowth(loops, stalled, conns, outstanding int) int64 {
+	return int64(loops)*(32<<20+4<<20+1<<20) + int64(stalled)*8<<10 + int64(conns)*1<<10 + int64(outstanding)*250
+}
+
+// The formula holds while everything comes together: a log that nobody reads, requests that nobody answers, clients that do not
+// read, and a long line.
+func TestMemoryFormula(t *testing.T) {
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		path := filepath.Join(t.TempDir(), "log")
+		ok(t, unix.Mkfifo(path, 0o600))
+		reader, err := os.OpenFile(path, os.O_RDWR, 0) // and does not read
+		ok(t, err)
+		defer reader.Close()
+		u := newUpstream(t)
+		p := launchPlain(t, engine, u.addr, []string{"--loops=2", "--log=" + path, "--max-line=0", "--timeout-line=0"})
+		t.Cleanup(p.check)
+		base := p.rss()
+		if base > 24<<20 {
+			t.Errorf("%d KiB of resident memory at the start", base>>10)
+		}
+		within := func(what string, bound int64) {
+			t.Helper()
+			grown := p.rss() - base
+			t.Logf("%s: %d of at most %d KiB", what, grown>>10, bound>>10)
+			if grown > bound {
+				t.Errorf("%s: resident memory has grown by %d KiB, the formula allows %d", what, grown>>10, bound>>10)
+			}
+		}
+		const most, talkers = 1 << 16, 8
+		var open []*peer
+		for i := range talkers { // requests without answers fill the trackers
+			c, s := p.pair(u)
+			open = append(open, c, s)
+			m := requests(i, most+1000, 0).bytes()
+			ok(t, together(func() error { return c.send(m) }, func() error { return s.expectBytes(m) }))
+		}
+		p.counts(stats{"untracked": talkers * 1000})
+		within("requests without answers", memoryGrowth(2, 0, talkers, talkers*most))
+		const n, each, size = 200, 6, 64 << 10
+		var sent atomic.Int64
+		poured := make(chan error, 1)
+		clients, servers := make([]*peer, n), make([]*peer, n)
+		for i := range n { // readers that do not read fill the buffers
+			clients[i] = dialSmall(t, p.addr)
+			servers[i] = u.accept()
+			ok(t, servers[i].stream.(*net.TCPConn).SetWriteBuffer(16<<10))
+		}
+		go func() {
+			poured <- forAll(n, func(i int) error { return servers[i].pourOut(acks(i, each, size), &sent) })
+		}()
+		steady(t, "the servers", sent.Load)
+		within("clients that do not read", memoryGrowth(2, n, talkers+n, talkers*most))
+		c, s := p.pair(u)
+		chunk := make([]byte, 1<<20)
+		for i := range chunk {
+			chunk[i] = 'x'
+		}
+		ok(t, c.send([]byte("REQ 1 ")))
+		ok(t, s.expectText("REQ 1 "))
+		ok(t, together(
+			func() error { return c.sendAll(io.LimitReader(repeat(chunk), 128<<20)) },
+			func() error { return s.expect(io.LimitReader(repeat(chunk), 128<<20)) },
+		))
+		within("a long line", memoryGrowth(2, n+2, talkers+n+1, talkers*most))
+		ok(t, forAll(n, func(i int) error {
+			return errors.Join(clients[i].widen(), clients[i].expect(acks(i, each, size)))
+		}))
+		ok(t, <-poured)
+		go func() { _, _ = io.Copy(io.Discard, reader) }()
+		for _, peer := range append(append(append(open, clients...), servers...), c, s) {
+			peer.Close()
+		}
+		p.reaches(stats{"connections": 0, "buffered_bytes": 0})
+	})
+}
+
+// repeat is b, again and again.
+type repeat []byte
+
+func (r repeat) Read(p []byte) (int, error) { return copy(p, r), nil }

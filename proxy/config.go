@@ -44,7 +44,11 @@ type Config struct {
 	Cork      bool          // TCP_CORK around the sends of one wake-up
 	KeepAlive time.Duration // TCP keep-alive idle time, both sides
 
-	MaxConn   int    // connections at once, over all loops; more wait in the accept queue
+	MaxConn      int // connections at once, over all loops; more wait in the accept queue
+	MaxConnPerIP int // connections at once of one IPv4 address or IPv6 /64; more are reset
+	RatePerIP    int // new connections per second of one, and as many at once; more are reset
+	MaxPending   int // requests outstanding on a connection; a client that has them is not read until answers come
+
 	MaxLine   uint64 // longest line in bytes, LF included
 	MaxBuffer int    // bytes held per connection and direction before the fast side is paused; not 0
 	MaxPipes  int    // pipes of each loop for the bytes of tunnels, two descriptors each; tunnels copy without

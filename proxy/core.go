@@ -11,7 +11,7 @@ import (
 )
 
 // core is what one loop owns, whatever its engine: sessions, memory, timers, figures, log. Nothing in it is shared with
-// another loop except conns, which is touched when a connection comes or goes.
+// another loop except conns and gate, which are touched when a connection comes or goes.
 type core struct {
 	cfg   *Config
 	index int // of the loop
@@ -36,6 +36,7 @@ type core struct {
 	reserved int     // segments of the slab kept so that every flow can have one
 	lineEnds []int32 // scratch of scan, nil like tracks
 	conns    *atomic.Int64
+	gate     *gate  // nil = no limits on one address
 	opened   uint64 // sessions begun on this loop
 	upstream netip.AddrPort
 
@@ -57,6 +58,21 @@ func (c *core) admit() bool {
 		return false
 	}
 	return true
+}
+
+// refused closes an accepted descriptor whose client's address has more than it may, and gives its place back. The client gets
+// RST: it cannot take that for an answer, and nothing of the connection stays here.
+func (c *core) refused(fd int32, from netip.AddrPort) bool {
+	if c.gate == nil {
+		return false
+	}
+	why, ok := c.gate.enter(from.Addr(), c.now)
+	if !ok {
+		c.local[why]++
+		closeSocket(fd, true)
+		c.conns.Add(-1)
+	}
+	return !ok
 }
 
 // begin makes a session for a client's descriptor. Its upstream is still to be connected.
@@ -105,6 +121,9 @@ func (c *core) release(s *session) {
 		c.pipes.clear()
 	}
 	c.local[stats.Closing]--
+	if c.gate != nil {
+		c.gate.leave(s.client.Addr(), c.now)
+	}
 	c.local[stats.Ended]++
 	c.local[s.cause.counter()]++
 	c.table.put(s)
@@ -128,6 +147,15 @@ func (c *core) publish(kernelSegs int) {
 // peers cannot take what the others need.
 func (c *core) readLimit() int {
 	return max(segSize, min(c.cfg.MaxBuffer, (c.slab.free-c.reserved)/8*segSize))
+}
+
+// recvLimit is how much one receive of flow d may bring. Where requests outstanding are limited it is little, since they are
+// counted after each receive.
+func (c *core) recvLimit(d side) int {
+	if d == client && c.cfg.MaxPending > 0 {
+		return segSize
+	}
+	return c.readLimit()
 }
 
 // wall converts a time of the loop's clock to Unix time in µs.

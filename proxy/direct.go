@@ -75,7 +75,7 @@ func (m *direct) receive(s *session, d side) int {
 		}
 		m.local[stats.NoPipe]++
 	}
-	limit := min(m.readLimit(), len(m.scratch))
+	limit := min(m.recvLimit(d), len(m.scratch))
 	n, errno := recv(s.fd[d], m.scratch[:limit])
 	if errno != 0 || n == 0 {
 		m.nothing(s, d, errno)

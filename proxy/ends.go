@@ -40,6 +40,7 @@ func (c *core) sourceFIN(s *session, d side) {
 
 // halfClosed begins the time that the other half of a session has left while nothing moves.
 func (c *core) halfClosed(s *session) {
+	c.holdsNoMore(s)
 	s.active = c.now
 	c.rearm(s)
 }

@@ -198,6 +198,9 @@ func (e *epollEngine) handle(ev *unix.EpollEvent) {
 	if d == server && !s.connected && s.flow[client].sink == open {
 		e.connectEvent(s, ev.Events)
 	}
+	if d == client && ev.Events&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.clientGone = true
+	}
 	if ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.eng.readable[d] = true
 	}
@@ -333,7 +336,11 @@ func (e *epollEngine) pauseAccept() {
 
 // begun makes a session for an accepted descriptor and begins to connect its upstream.
 func (e *epollEngine) begun(fd int32) {
-	s := e.begin(fd, peerAddr(&e.peer))
+	from := peerAddr(&e.peer)
+	if e.refused(fd, from) {
+		return
+	}
+	s := e.begin(fd, from)
 	up, errno := upstreamSocket(e.target, e.cfg, unix.SOCK_NONBLOCK)
 	s.fd[server] = up
 	if errno == 0 {

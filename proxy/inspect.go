@@ -99,10 +99,19 @@ func (c *core) scan(s *session, d side, data []byte) int {
 	if d == client {
 		c.local[stats.Req] += got.Req
 		c.timeLine(s, got.Req > 0)
+		if c.cfg.MaxPending > 0 && s.pending() >= uint64(c.cfg.MaxPending) && !s.full {
+			s.full = true
+			c.local[stats.PendingPauses]++
+			c.holds(s, client)
+		}
 		return valid
 	}
 	c.local[stats.Ack] += got.Ack
 	c.local[stats.Nak] += got.Nak
+	if s.full && s.pending() < uint64(c.cfg.MaxPending) {
+		s.full = false
+		c.holdsNoMore(s)
+	}
 	if s.noRequests {
 		c.stopAnswers(s)
 	}
@@ -172,7 +181,7 @@ func (c *core) violated(s *session, d side, n uint64, rest []byte) bool {
 	return false
 }
 
-// holds notes that flow d has bytes that its destination has not taken yet.
+// holds notes that flow d has bytes that its destination has not taken yet, or that its source has to wait for answers.
 func (c *core) holds(s *session, d side) {
 	if d == client && s.heldSince == 0 {
 		s.heldSince = c.now
@@ -197,12 +206,8 @@ func (c *core) sent(s *session, d side, n, low int) {
 	if f.paused && f.queue.memory() <= low {
 		f.paused = false
 	}
-	if d == client && f.queue.bytes == 0 && s.heldSince != 0 {
-		if s.lineStart != 0 { // the time that the upstream took is not the client's fault
-			s.lineStart += c.now - max(s.heldSince, s.lineStart)
-		}
-		s.heldSince = 0
-		c.rearm(s)
+	if d == client {
+		c.holdsNoMore(s)
 	}
 	c.moved(s)
 }
@@ -213,4 +218,16 @@ func (c *core) moved(s *session) {
 	if s.noRequests {
 		c.stopAnswers(s)
 	}
+}
+
+// holdsNoMore ends the client's waiting for the upstream once it waits no more.
+func (c *core) holdsNoMore(s *session) {
+	if s.heldSince == 0 || s.flow[client].queue.bytes > 0 || s.blocked() {
+		return
+	}
+	if s.lineStart != 0 { // the time that the upstream took is not the client's fault
+		s.lineStart += c.now - max(s.heldSince, s.lineStart)
+	}
+	s.heldSince = 0
+	c.rearm(s)
 }

@@ -54,6 +54,14 @@ func newLoopRig(t testing.TB, engine string, change func(*Config)) *loopRig {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
+	r := openLoopRig(t, engine, change)
+	t.Cleanup(r.close)
+	return r
+}
+
+// openLoopRig is newLoopRig for a caller that has locked its thread and closes the rig itself.
+func openLoopRig(t failer, engine string, change func(*Config)) *loopRig {
+	t.Helper()
 	r := &loopRig{t: t, files: openFiles(t)}
 	upstream, at := loopback(t)
 	r.upstream = upstream
@@ -75,7 +83,6 @@ func newLoopRig(t testing.TB, engine string, change func(*Config)) *loopRig {
 	if err := r.worker.open(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(r.close)
 	return r
 }
 

@@ -44,6 +44,7 @@ type Proxy struct {
 	acceptor *acceptor
 	listen   *address
 	conns    atomic.Int64
+	gate     *gate
 	running  sync.WaitGroup
 	done     chan struct{}
 	failed   chan error
@@ -59,7 +60,7 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	p := &Proxy{cfg: cfg, done: make(chan struct{})}
+	p := &Proxy{cfg: cfg, gate: newGate(&cfg), done: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			p.release()
@@ -130,7 +131,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	}
 	c := &core{
 		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
-		out: p.stats.Core(index), conns: &p.conns, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
+		out: p.stats.Core(index), conns: &p.conns, gate: p.gate, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
 		pipes:    pipePool{most: p.cfg.MaxPipes},
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
@@ -231,6 +232,9 @@ func (p *Proxy) Start() {
 	opening.Wait()
 	if p.acceptor != nil {
 		p.acceptor.start()
+	}
+	if p.gate != nil {
+		go p.gate.report(p.cfg.Logger, p.done)
 	}
 	go p.finish()
 }

@@ -62,6 +62,8 @@ type session struct {
 	live       bool
 	connected  bool
 	noRequests bool // the client may send what it likes, no more of it is forwarded
+	full       bool // the client has as many requests outstanding as it may
+	clientGone bool // the client was seen to have gone for good, whatever of it is still to be read
 	class      class
 	cause      cause
 	reset      [2]bool // the side has sent RST, so the end of its stream means RST
@@ -85,7 +87,8 @@ type session struct {
 func (s *session) want(d side) action {
 	f := &s.flow[d]
 	var a action
-	if f.source == dropping && (d == client || s.connected) || f.source == reading && s.connected && !f.paused && f.pipe == nil {
+	if f.source == dropping && (d == client || s.connected) ||
+		f.source == reading && s.connected && !f.paused && f.pipe == nil && !(d == client && s.blocked()) {
 		a = actRecv // what comes before the upstream is there waits in the kernel: only what is forwarded is counted
 	}
 	if f.sink == gone || d == client && !s.connected {
@@ -102,6 +105,11 @@ func (s *session) want(d side) action {
 		a |= actShut
 	}
 	return a
+}
+
+// blocked says whether the client is not read because of its outstanding requests: as long as answers can come for it.
+func (s *session) blocked() bool {
+	return s.full && s.flow[server].source == reading && !s.clientGone
 }
 
 // finished is true when nothing more can be delivered and no source needs draining: the engine closes the session then.

@@ -79,6 +79,13 @@ func (w *simWorld) checkFlow(cn *simConn, d side, f *flow) {
 	}
 }
 
+// checkPending: a client is not read that has as many requests outstanding as it may, as long as it and answers are there.
+func (w *simWorld) checkPending(cn *simConn, d side) {
+	if most := w.cfg.MaxPending; d == client && most > 0 && cn.pending() >= most && cn.s.flow[server].source == reading && !cn.sock[client].rst {
+		w.Fatalf("a client is read that has %d requests outstanding, and may have %d", cn.pending(), most)
+	}
+}
+
 // checkLimit: a time limit must have passed since what it counts from.
 func (w *simWorld) checkLimit(cn *simConn, why cause) {
 	switch why {

@@ -113,7 +113,7 @@ func (e *simEpoll) serveFlow(cn *simConn, d side, budget *int) (moved bool) {
 
 func (e *simEpoll) receive(cn *simConn, d side) int {
 	s, k := cn.s, &cn.sock[d]
-	limit := min(e.readLimit(), len(e.scratch))
+	limit := min(e.recvLimit(d), len(e.scratch))
 	from := k.read
 	n, errno := k.recv(limit)
 	switch {

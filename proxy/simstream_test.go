@@ -190,6 +190,7 @@ type oracle struct {
 	next        [2]int // the first line that has not ended
 	nextBad     [2]int // the first line of which no bad byte was seen
 	violated    [2]bool
+	valid       [2]int  // lines
 	outstanding []int64 // Seqs of tracked requests
 }
 
@@ -222,6 +223,9 @@ func (o *oracle) offer(d side, n int) int {
 	o.count(d, from+forwarded)
 	return forwarded
 }
+
+// pending is how many requests are outstanding.
+func (o *oracle) pending() int { return max(0, o.valid[client]-o.valid[server]) }
 
 func (o *oracle) decide(k class) {
 	o.class = k
@@ -256,6 +260,7 @@ func (o *oracle) count(d side, to int) {
 			continue
 		}
 		o.want[stats.Req+stats.Counter(l.typ-codec.REQ)]++
+		o.valid[d]++
 		if o.tracked {
 			o.match(l)
 		}

@@ -172,7 +172,12 @@ func (u *simUring) recv(o *simOp, d side, eager bool) {
 		end()
 		return
 	}
-	for range 1 + u.pick(3) { // a bundle
+	single := d == client && u.cfg.MaxPending > 0
+	bundle := 1 + u.pick(3)
+	if single {
+		bundle = 1
+	}
+	for range bundle {
 		if k.sent == k.read {
 			break
 		}
@@ -195,6 +200,10 @@ func (u *simUring) recv(o *simOp, d side, eager bool) {
 		g.end = uint16(u.received(cn, d, u.slab.bytes(id)))
 		u.engine.enqueue(s, d, id)
 		u.engine.touch(s)
+		if single {
+			end()
+			return
+		}
 	}
 	if k.sent > k.read || !k.fin && !k.rst {
 		if o.cancelled || oneIn(u, 6) { // a multishot receive may end by itself

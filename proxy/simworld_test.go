@@ -78,6 +78,7 @@ func simShape(c chooser) (cfg Config, segs int, tracked bool) {
 	if oneIn(c, 3) {
 		cfg.OnViolation = Forward
 	}
+	cfg.MaxPending = []int{0, 0, 1, 3}[c.pick(4)]
 	return cfg, []int{2*simConns + simBuffers, 24, simHighest}[c.pick(3)], oneIn(c, 2)
 }
 
@@ -158,6 +159,7 @@ func (w *simWorld) received(cn *simConn, d side, data []byte) int {
 	want := 0
 	if reading {
 		from := cn.off[d]
+		w.checkPending(cn, d)
 		want = cn.offer(d, len(data))
 		cn.moved = w.now
 		w.timeLine(cn, d, from)

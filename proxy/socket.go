@@ -265,6 +265,13 @@ func undelivered(fd int32, domain int) int {
 	return int(n)
 }
 
+// hungUp says whether fd's peer has gone for good: it has reset the connection, or closed a unix socket.
+func hungUp(fd int32) bool {
+	poll := [1]unix.PollFd{{Fd: fd}}
+	n, err := unix.Poll(poll[:], 0)
+	return err == nil && n > 0 && poll[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
 // tcpClosed says whether a TCP connection has no state left: it was reset, or both sides have sent and acknowledged FIN.
 func tcpClosed(fd int32) bool {
 	const tcpClose = 7 // TCP_CLOSE of the kernel's tcp_states.h

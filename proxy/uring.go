@@ -337,6 +337,19 @@ func (e *uringEngine) findDead(s *session) {
 		s.recheck = e.now + deadPeerCheck
 		e.rearm(s)
 	}
+	if s.blocked() {
+		s.clientGone = hungUp(s.fd[client])
+		e.lookAgain(s)
+	}
+}
+
+// lookAgain has a client that is not read because of its outstanding requests looked at now and then: nothing else would tell
+// that it has gone, and its requests may never be answered.
+func (e *uringEngine) lookAgain(s *session) {
+	if s.recheck == 0 {
+		s.recheck = e.now + deadPeerCheck
+		e.rearm(s)
+	}
 }
 
 func (e *uringEngine) serveReady() {

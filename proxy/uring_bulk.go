@@ -41,7 +41,7 @@ func (e *uringEngine) drain(s *session, d side) {
 			e.touch(s)
 			return
 		}
-		n, errno := recv(s.fd[d], e.scratch[:min(e.readLimit(), len(e.scratch))])
+		n, errno := recv(s.fd[d], e.scratch[:min(e.recvLimit(d), len(e.scratch))])
 		if errno != 0 || n == 0 {
 			switch {
 			case errno != unix.EAGAIN:

@@ -12,7 +12,11 @@ import (
 // begun makes a session for an accepted descriptor and begins to connect its upstream. Sockets are in blocking mode: for a
 // non-blocking one io_uring would report EAGAIN instead of waiting for the socket.
 func (e *uringEngine) begun(fd int32) {
-	s := e.begin(fd, e.peerOf(fd))
+	from := e.peerOf(fd)
+	if e.refused(fd, from) {
+		return
+	}
+	s := e.begin(fd, from)
 	s.eng.dial = dialWanted
 	switch { // the accept queue is emptied while the loop is ending
 	case e.killed:
@@ -259,6 +263,9 @@ func (e *uringEngine) arm(s *session, d side) {
 		e.queued(s, d, e.readLimit())
 	}
 	bulk := eng.bulk[d] > 0
+	if d == client && s.blocked() {
+		e.lookAgain(s)
+	}
 	if s.want(d)&actRecv == 0 || eng.armed[d] && bulk && !eng.polled[d] {
 		e.disarm(s, d)
 		return
@@ -269,6 +276,8 @@ func (e *uringEngine) arm(s *session, d side) {
 	switch fd := int(s.fd[d]); {
 	case bulk:
 		e.ring.PrepPollAdd(fd, unix.POLLIN, uint64(newRef(opPoll+uint8(d), s.gen, s.slot)))
+	case d == client && e.cfg.MaxPending > 0: // which looks after each receive
+		e.ring.PrepRecv(fd, uringGroup, false, uint64(newRef(opRecv+uint8(d), s.gen, s.slot)))
 	case e.setup.recvMultishot:
 		e.ring.PrepRecvMultishot(fd, uringGroup, e.setup.recvBundle, uint64(newRef(opRecv+uint8(d), s.gen, s.slot)))
 	default:

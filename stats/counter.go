@@ -37,11 +37,14 @@ const (
 	BytesTunnelIn
 	BytesTunnelOut
 
-	ReadPauses   // times a fast side was no longer read because its peer is slow
-	NoBuffer     // times a receive found no buffer
-	NoPipe       // times a tunnel's data was copied for want of a pipe
-	AcceptErrors // failed accepts
-	AcceptPauses // times accepting was suspended
+	ReadPauses    // times a fast side was no longer read because its peer is slow
+	PendingPauses // times a client was no longer read because it has too many requests outstanding
+	NoBuffer      // times a receive found no buffer
+	NoPipe        // times a tunnel's data was copied for want of a pipe
+	AcceptErrors  // failed accepts
+	AcceptPauses  // times accepting was suspended
+	RefusedConns  // clients refused because their address has too many connections; not among Accepted
+	RefusedRate   // clients refused because their address connects too often; not among Accepted
 
 	LogDropped // lines that the access log dropped
 
@@ -89,8 +92,9 @@ var counterNames = [NumCounters]string{
 	ClassFoo: "class_foo", ClassArbitrary: "class_arbitrary", ClassTunnel: "class_tunnel",
 	BytesRequest: "bytes_request", BytesResponse: "bytes_response",
 	BytesTunnelIn: "bytes_tunnel_in", BytesTunnelOut: "bytes_tunnel_out",
-	ReadPauses: "read_pauses", NoBuffer: "no_buffer", NoPipe: "no_pipe",
+	ReadPauses: "read_pauses", PendingPauses: "pending_pauses", NoBuffer: "no_buffer", NoPipe: "no_pipe",
 	AcceptErrors: "accept_errors", AcceptPauses: "accept_pauses",
+	RefusedConns: "refused_conns_per_ip", RefusedRate: "refused_rate_per_ip",
 	LogDropped: "log_dropped",
 	Connecting: "connecting", Closing: "closing",
 	OpenFoo: "open_foo", OpenArbitrary: "open_arbitrary", OpenTunnel: "open_tunnel",

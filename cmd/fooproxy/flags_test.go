@@ -55,9 +55,11 @@ func TestEverySettingReachesTheConfiguration(t *testing.T) {
 		"--timeout-half-close=11s", "--keepalive=12s", "--log=/l", "--log-format=json", "--log-overflow=block",
 		"--drain-timeout=13s", "--pidfile=/p", "--admin=14", "--track=on",
 		"--log-sample=15", "--log-data=16",
+		"--maxconn-per-ip=15", "--rate-per-ip=16", "--max-pending=17",
 	)
 	want := proxy.Config{
 		Listen: "[::1]:1", Forward: "h:2", Engine: "epoll", Loops: 3, Accept: "single", Backlog: 4, Cork: true, MaxConn: 5,
+		MaxConnPerIP: 15, RatePerIP: 16, MaxPending: 17,
 		MaxLine: 6 << 10, MaxBuffer: 7 << 20, Arbitrary: "tunnel", OnViolation: "forward", TimeoutConnect: 8 * time.Second,
 		Track: true, Violations: 256, TimeoutIdle: 9 * time.Second, TimeoutLine: 10 * time.Second, TimeoutHalfClose: 11 * time.Second,
 		KeepAlive: 12 * time.Second, Log: "/l", LogFormat: "json", LogOverflow: "block",

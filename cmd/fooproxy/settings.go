@@ -34,6 +34,7 @@ const (
 	bufferMin = 4 << 10
 	bufferMax = 1 << 30
 	loopsMax  = 1024
+	rateMost  = 1e6
 )
 
 // newOptions returns the defaults with the table of all settings over them.
@@ -143,6 +144,18 @@ func (o *options) addTraffic() {
 		setting{
 			name: "maxconn", meta: "N", value: intValue(&c.MaxConn, 0, maxConnMost),
 			help: "connections at once, more wait; 0 = what the descriptor limit allows",
+		},
+		setting{
+			name: "maxconn-per-ip", meta: "N", value: intValue(&c.MaxConnPerIP, 0, maxConnMost),
+			help: "connections at once from one address or IPv6 /64, more are reset; 0 = any",
+		},
+		setting{
+			name: "rate-per-ip", meta: "N", value: intValue(&c.RatePerIP, 0, rateMost),
+			help: "new connections per second from one, as many at once, more are reset; 0 = any",
+		},
+		setting{
+			name: "max-pending", meta: "N", value: intValue(&c.MaxPending, 0, math.MaxInt32),
+			help: "outstanding requests of a connection before its client is paused; 0 = any",
 		},
 		setting{
 			name: "max-line", meta: "SIZE", value: sizeValue(&c.MaxLine, lineMin, lineMax, true),

@@ -1,0 +1,178 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// comeFrom connects a client from an address of its own on the loopback network and has a request answered. It returns nil when
+// the connection is reset, which may show at any moment.
+func comeFrom(t testing.TB, ip, addr string) *peer {
+	t.Helper()
+	d := net.Dialer{Timeout: limit, LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	conn, err := d.Dial("tcp", addr)
+	if errors.Is(err, syscall.ECONNRESET) {
+		return nil
+	}
+	ok(t, err)
+	c := newPeer(t, conn, "client from "+ip)
+	if err = c.send([]byte("REQ 1\n")); err == nil {
+		err = c.expectText("ACK 1\n")
+	}
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		c.Close()
+		return nil
+	}
+	ok(t, err)
+	return c
+}
+
+// letIn is comeFrom for a client that must not be refused.
+func letIn(t testing.TB, ip, addr string) *peer {
+	t.Helper()
+	c := comeFrom(t, ip, addr)
+	if c == nil {
+		t.Fatalf("a client from %s is refused", ip)
+	}
+	return c
+}
+
+// eachAccept runs f for both ways to spread connections over two loops.
+func eachAccept(t *testing.T, f func(t *testing.T, engine, accept string)) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for _, accept := range []string{"reuseport", "single"} {
+			t.Run(accept, func(t *testing.T) { f(t, engine, accept) })
+		}
+	})
+}
+
+// --maxconn-per-ip holds over all loops: more connections of an address are reset and counted, said once, and leave nothing
+// behind; other addresses do not notice, and a place that becomes free is given again.
+func TestMaxConnPerIP(t *testing.T) {
+	eachAccept(t, func(t *testing.T, engine, accept string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := start(t, engine, u.addr, "--maxconn-per-ip=3", "--loops=2", "--accept="+accept)
+		held := make([]*peer, 3)
+		for i := range held {
+			held[i] = letIn(t, "127.0.0.2", p.addr)
+		}
+		const refused = 20
+		for range refused {
+			if comeFrom(t, "127.0.0.2", p.addr) != nil {
+				t.Fatal("let in beyond the limit")
+			}
+		}
+		letIn(t, "127.0.0.3", p.addr)
+		p.counts(stats{"connections": 4, "connections_total": 4, "refused_conns_per_ip": refused, "refused_rate_per_ip": 0})
+		held[0].Close()
+		p.reaches(stats{"connections": 3})
+		letIn(t, "127.0.0.2", p.addr)
+		if comeFrom(t, "127.0.0.2", p.addr) != nil {
+			t.Error("let in beyond the limit")
+		}
+		if n := strings.Count(p.errors(), "one_of=127.0.0.2"); n != 1 && n != 2 { // 2 when the test took longer than 10 s
+			t.Errorf("the refusals are told %d times:\n%s", n, p.errors())
+		}
+	})
+}
+
+// --rate-per-ip: of many at once as many come in as a second allows, and no address pays for another.
+func TestRatePerIP(t *testing.T) {
+	eachAccept(t, func(t *testing.T, engine, accept string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := start(t, engine, u.addr, "--rate-per-ip=10", "--loops=2", "--accept="+accept)
+		began := time.Now()
+		const n = 60
+		in := 0
+		for range n {
+			if c := comeFrom(t, "127.0.0.2", p.addr); c != nil {
+				in++
+				c.Close()
+			}
+		}
+		if most := 10 + int(10*time.Since(began).Seconds()) + 1; in < 10 || in > most {
+			t.Errorf("%d of %d are let in, want 10 to %d", in, n, most)
+		}
+		letIn(t, "127.0.0.3", p.addr)
+		p.counts(stats{"connections_total": float64(in + 1), "refused_rate_per_ip": float64(n - in), "refused_conns_per_ip": 0})
+	})
+}
+
+// A unix socket's clients have no address.
+func TestUnixClientsHaveNoLimitByAddress(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr, "--listen=unix:"+unixPath(t, "l"), "--maxconn-per-ip=1", "--rate-per-ip=1")
+		for range 3 {
+			c, s := p.pair(u)
+			ok(t, c.send([]byte("REQ 1\n")))
+			ok(t, s.expectText("REQ 1\n"))
+			defer finish(t, c, s)
+		}
+	})
+}
+
+// --max-pending: the server sees no more outstanding requests than allowed and one read of 8 KiB, the client waits longer than
+// its line may take, a neighbour notices nothing, and with the answers everything goes on to its end.
+func TestMaxPending(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr, "--max-pending=50", "--timeout-line=1s")
+		c, s := p.pair(u)
+		loris, ls := p.pair(u)
+		const n, size, most = 20000, 100, 50 + 8192/100 + 1
+		sent := make(chan error, 1)
+		go func() { sent <- c.sendAll(requests(1, n, size)) }()
+		p.reaches(stats{"pending_pauses": 1})
+		if got := p.stats()["msg_req"]; got < 50 || got > most {
+			t.Fatalf("%v requests are outstanding, want 50 to %d", got, most)
+		}
+		ok(t, loris.send([]byte("REQ 1 unfinished")))
+		ok(t, ls.expectText("REQ 1 unfinished"))
+		ok(t, loris.ends(fin, rst)) // and so more than a second has passed
+		loris.Close()
+		ls.Close()
+		ok(t, together(
+			func() error { return c.expect(answersTo(requests(1, n, size).bytes())) },
+			func() error { return answerAtMost(s, n, most) },
+		))
+		ok(t, <-sent)
+		finish(t, c, s)
+		p.reaches(stats{"msg_req": n, "msg_ack": n, "connections": 0, "end_line_timeout": 1})
+	})
+}
+
+// answerAtMost answers n requests as they come; an error when more than most are outstanding.
+func answerAtMost(s *peer, n, most int) error {
+	buf, held := make([]byte, 256<<10), 0
+	for answered := 0; answered < n; {
+		s.soon()
+		got, err := s.Read(buf[held:])
+		if err != nil {
+			return err
+		}
+		held += got
+		whole := bytes.LastIndexByte(buf[:held], '\n') + 1
+		outstanding := bytes.Count(buf[:whole], []byte("\n"))
+		if outstanding > most {
+			return fmt.Errorf("%d requests are outstanding, want at most %d", outstanding, most)
+		}
+		answers := answersTo(buf[:whole])
+		if whole > 0 {
+			if err := s.sendAll(answers); err != nil {
+				return err
+			}
+		}
+		answered += outstanding
+		held = copy(buf, buf[whole:held])
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fooproxy/stats"
+)
+
+// What a turn has done can be seen right after it.
+func TestLoopPublishesEveryTurn(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		r := newLoopRig(t, engine, nil)
+		p := r.open()
+		for n := uint64(1); n < 20; n++ {
+			r.move(p, client, []byte("REQ 1\n"), make([]byte, 10))
+			if got := r.proxy.stats.Snapshot(stats.Now()); got.Local[stats.Req] != n || got.Local[stats.Accepted] != 1 {
+				t.Fatalf("%d requests are published after %d", got.Local[stats.Req], n)
+			}
+		}
+	})
+}
+
+// A drain waits for connections, also for those that were in the accept queue, and takes no more.
+func TestLoopDrains(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		r := newLoopRig(t, engine, nil)
+		p := r.open()
+		late := pair{r.dial(), -1} // waits in the accept queue
+		r.worker.tell(orderDrain)
+		r.until("connection from the accept queue", func() bool {
+			late[server] = r.accepted()
+			return late[server] >= 0
+		})
+		buf := make([]byte, 10)
+		for _, q := range []pair{p, late} {
+			r.move(q, client, []byte("REQ 1\n"), buf)
+			r.move(q, server, []byte("ACK 1\n"), buf)
+		}
+		r.until("end of the listener", func() bool { return r.worker.listener < 0 })
+		if fd := r.tryDial(); fd >= 0 {
+			t.Error("the listener still takes clients")
+		}
+		for _, q := range []pair{p, late} {
+			r.hangUp(q[client], false)
+			r.hangUp(q[server], false)
+		}
+		r.until("end of the loop", func() bool { return r.over })
+	})
+}
+
+// At maxconn clients wait, and each is served when a place becomes free.
+func TestLoopGoesOnAcceptingAtTheLimit(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		const most = 2
+		r := newLoopRig(t, engine, func(cfg *Config) { cfg.MaxConn = most })
+		held := []pair{r.open(), r.open()}
+		for range 5 {
+			next := pair{r.dial(), -1}
+			for range 20 {
+				r.turn()
+				if fd := r.accepted(); fd >= 0 || r.core.table.used > most {
+					t.Fatal("a connection beyond the limit")
+				}
+			}
+			r.hangUp(held[0][client], false)
+			r.hangUp(held[0][server], false)
+			r.until("next connection", func() bool {
+				next[server] = r.accepted()
+				return next[server] >= 0
+			})
+			r.move(next, client, []byte("REQ 1\n"), make([]byte, 6))
+			held = append(held[1:], next)
+		}
+	})
+}
+
+// Nobody is idle for longer than the limit, as the loop's own clock and timers say.
+func TestLoopClosesIdleSessions(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		r := newLoopRig(t, engine, func(cfg *Config) { cfg.TimeoutIdle = 20 * time.Millisecond })
+		p := r.open()
+		r.move(p, client, []byte("REQ 1\n"), make([]byte, 6))
+		r.gone()
+		r.expect(map[stats.Counter]uint64{causeIdle.counter(): 1})
+	})
+}
+
+// More than a flow may move per wake-up is there at once, and no further event tells of it.
+func TestLoopServesWhoWasOverBudget(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		r := newLoopRig(t, engine, nil)
+		p := r.open()
+		for _, fd := range []int32{p[client], p[server]} {
+			for _, option := range []int{unix.SO_SNDBUFFORCE, unix.SO_RCVBUFFORCE} {
+				if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, 16<<20); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		r.core.table.each(func(s *session) {
+			for _, fd := range s.fd {
+				for _, option := range []int{unix.SO_SNDBUFFORCE, unix.SO_RCVBUFFORCE} {
+					if err := unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, 16<<20); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+		data := lines("REQ", 4<<20, 4000)
+		sent := 0
+		for quiet := 0; quiet < 100; quiet++ { // before the loop looks
+			if n := some(send, p[client], data[sent:]); n > 0 {
+				sent, quiet = sent+n, 0
+			}
+		}
+		if sent < 2*readBudget {
+			t.Fatalf("only %d bytes are taken at once", sent)
+		}
+		got, buf := 0, make([]byte, len(data))
+		r.until("all that was sent at once", func() bool {
+			got += some(recv, p[server], buf[got:])
+			return got == sent
+		})
+		if !bytes.Equal(buf[:got], data[:got]) {
+			t.Error("the data has changed")
+		}
+	})
+}

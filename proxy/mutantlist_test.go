@@ -1,0 +1,99 @@
+//go:build mutants
+
+package proxy
+
+// mutant is one deliberate fault: in file, which holds old exactly once, old becomes new. The tests, of the file's own package
+// unless in names another one, must notice.
+type mutant struct{ name, file, old, new, tests, in string }
+
+const e2e = "./e2e"
+
+var mutants = []mutant{
+	// Bytes.
+	{name: "epoll: a byte after a short send is dropped", file: "proxy/direct.go", tests: "TestLoopHoldsBackAFastSide|TestLoopAgainstRandomPeers", old: "\t\t\tdata = data[n:]\n", new: "\t\t\tdata = data[min(n+1, len(data)):]\n"},
+	{name: "epoll: the remainder of a short send is forgotten", file: "proxy/direct.go", tests: "TestLoopHoldsBackAFastSide", old: "\tif f.queue.write(m.slab, data) < len(data) {", new: "\tif false {"},
+	{name: "epoll: data overtakes what is queued", file: "proxy/direct.go", tests: "TestLoopAgainstRandomPeers|FuzzProxy", old: "if f.queue.bytes == 0 && s.eng.writable", new: "if s.eng.writable"},
+	{name: "uring: the remainder of a short send is forgotten", file: "proxy/uring_session.go", tests: "FuzzProxy", old: "e.sent(s, d, int(c.Res), ", new: "e.sent(s, d, f.queue.bytes, "},
+	{name: "uring: bulk that the kernel does not take is dropped", file: "proxy/uring_bulk.go", tests: "TestLoopHoldsBackAFastSide|TestLoopAgainstRandomPeers", old: "\tif f.queue.write(e.slab, data) < len(data) {", new: "\tif false {"},
+	{name: "uring: two sends in flight", file: "proxy/uring_session.go", tests: "TestLoopAgainstRandomPeers|TestLoopHoldsBackAFastSide", old: "\tif f.sending {\n\t\treturn false\n\t}\n", new: ""},
+	{name: "a byte is sent twice", file: "proxy/flow.go", tests: "TestSegQueueAgainstBytes", old: "g.off += uint16(n)\n", new: "g.off += uint16(max(n-1, 0))\n"},
+	{name: "neighbours in memory are sent as one too long", file: "proxy/uring_session.go", tests: "TestLoopAllocatesNothing", old: "vec[n-1].Len += size", new: "vec[n-1].Len += size + 1"},
+	{name: "what is valid before a violation is dropped", file: "proxy/inspect.go", tests: "TestBadRequestWithAnswersOutstanding|FuzzProxy", old: "\t\tn += c.scan(s, d, data[n:])\n\t\tif n < len(data) && !c.violated(s, d, uint64(n), data[n:]) {\n\t\t\tbreak", new: "\t\tn += c.scan(s, d, data[n:])\n\t\tif n < len(data) && !c.violated(s, d, uint64(n), data[n:]) {\n\t\t\treturn 0"},
+	{name: "an arbitrary client's first bytes reach the server", file: "proxy/inspect.go", tests: "TestClassIsDecidedByTheFirstBytes|FuzzProxy", old: "\tif s.class == classArbitrary {\n\t\treturn 0\n\t}\n", new: ""},
+	{name: "a pipe with bytes in it is used again", file: "proxy/splice.go", tests: "TestLoopTunnelLeavesNoBytesBehind", old: "if p.held > 0 || l.spare >= pipesSpare {", new: "if l.spare >= pipesSpare {"},
+
+	// Buffers.
+	{name: "uring: a buffer is returned twice", file: "proxy/uring_session.go", tests: "TestLoopAgainstRandomPeers|FuzzProxy", old: "\t\te.slab.put(id, ownFlow)\n", new: "\t\te.slab.put(id, ownFlow)\n\t\te.slab.put(id, ownFlow)\n"},
+	{name: "uring: a buffer is not returned", file: "proxy/uring_session.go", tests: "TestLoopAgainstRandomPeers|FuzzProxy", old: "\t\te.slab.put(id, ownFlow)\n", new: ""},
+	{name: "a sent segment is not returned", file: "proxy/flow.go", tests: "TestSegQueueAgainstBytes|TestClientEndsFirst", old: "\t\tb.putRun(first, last, count, ownFlow)\n", new: "\t\t_, _ = first, last\n"},
+	{name: "what the kernel sends is freed with its flow", file: "proxy/ends.go", tests: "TestDropLeavesWhatIsBeingSent|TestSimulation", old: "\tif !f.sending {\n\t\tf.queue.drop(c.slab)\n\t}\n", new: "\tf.queue.drop(c.slab)\n"},
+	{name: "uring: the kernel gets no buffers back", file: "proxy/uring.go", tests: "TestLoopAllocatesNothing", old: "\te.refill()\n\te.feedStarved()\n", new: "\te.feedStarved()\n"},
+
+	// Operations.
+	{name: "uring: a receive that has ended is not armed again", file: "proxy/uring_session.go", tests: "FuzzProxy", old: "\t\ts.eng.armed[d], s.eng.cancelled[d] = false, false\n\t\te.settle(s)\n\t}\n\te.touch(s)\n", new: "\t\te.settle(s)\n\t}\n\te.touch(s)\n"},
+	{name: "uring: an accept that has ended is not armed again", file: "proxy/uring.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tif e.accepting = c.More(); !e.accepting {\n", new: "\tif !c.More() {\n"},
+	{name: "uring: accepting is not resumed after a pause", file: "proxy/uring.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tcase free <= 0:\n\t\te.pauseAccept()\n\t\treturn\n", new: "\tcase free <= 0:\n\t\te.accepting = true\n\t\treturn\n"},
+	{name: "epoll: accepting is not resumed after a pause", file: "proxy/epoll.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tif e.backlog && e.now >= e.acceptAt {\n", new: "\tif e.backlog && e.acceptAt == 0 {\n"},
+	{name: "maxconn is one more", file: "proxy/core.go", tests: "TestAdmitStopsAtTheLimit|TestLoopGoesOnAcceptingAtTheLimit", old: "if c.conns.Add(1) > int64(c.cfg.MaxConn) {", new: "if c.conns.Add(1) > int64(c.cfg.MaxConn)+1 {"},
+	{name: "uring: a receive without a buffer is forgotten", file: "proxy/uring_session.go", tests: "FuzzProxy", old: "\t\te.starved = append(e.starved, newRef(uint8(d), s.gen, s.slot))\n", new: ""},
+	{name: "uring: an interrupted send counts as a reset", file: "proxy/uring_session.go", tests: "FuzzProxy|TestLoopAgainstRandomPeers|TestSimulation", old: "\t\te.sent(s, d, int(c.Res), e.readLimit()/2)\n\tcase unix.ECANCELED, unix.EINTR, unix.EAGAIN:\n", new: "\t\te.sent(s, d, int(c.Res), e.readLimit()/2)\n\tcase unix.EINTR, unix.EAGAIN:\n"},
+	{name: "uring: a session is closed with operations in flight", file: "proxy/uring_session.go", tests: "TestLoopRelaysEveryEnd|TestLoopStopsAtOnce", old: "\tif s.eng.inFlight == 0 {\n\t\te.closeSession(s)", new: "\tif s.eng.inFlight >= 0 {\n\t\te.closeSession(s)"},
+	{name: "uring: a cancel that came too late is not asked again", file: "proxy/uring.go", tests: "TestLoopAgainstRandomPeers|TestLoopStopsAtOnce|FuzzProxy", old: "\t\ts.eng.cancelled = [2]bool{}\n", new: ""},
+	{name: "epoll: a full read counts as the last", file: "proxy/direct.go", tests: "TestLoopAllocatesNothing|FuzzProxy", old: "\tif n < limit && !s.eng.final[d] {\n", new: "\tif n <= limit && !s.eng.final[d] {\n"},
+	{name: "epoll: the end behind the last data is not read", file: "proxy/direct.go", tests: "FuzzProxy|TestLoopRelaysEveryEnd", old: "\tif n < limit && !s.eng.final[d] {\n", new: "\tif n < limit {\n"},
+	{name: "epoll: a flow over its budget is not served again", file: "proxy/epoll_session.go", tests: "TestLoopServesWhoWasOverBudget", old: "\t\te.ready = append(e.ready, newRef(0, s.gen, s.slot))\n", new: ""},
+	{name: "stale references are obeyed", file: "proxy/table.go", tests: "TestTableAgainstModel|TestGenerationWraps", old: "s.live && s.gen == r.gen()", new: "s.live"},
+	{name: "the generation does not rise", file: "proxy/table.go", tests: "TestTableAgainstModel|TestGenerationWraps", old: "gen: (s.gen + 1) & genMask", new: "gen: s.gen"},
+
+	// Watermarks and limits.
+	{name: "the high watermark is ignored", file: "proxy/inspect.go", tests: "TestWatermarks|TestLoopHoldsBackAFastSide", old: "\t\tf.paused = true\n", new: "\t\tf.paused = false\n"},
+	{name: "a paused source is never resumed", file: "proxy/inspect.go", tests: "TestWatermarks|TestLoopHoldsBackAFastSide", old: "\tif f.paused && f.queue.memory() <= low {\n", new: "\tif f.paused && f.queue.memory() < 0 {\n"},
+	{name: "stalled flows take all memory", file: "proxy/core.go", tests: "TestReadLimitKeepsASegmentForEveryFlow", old: "(c.slab.free-c.reserved)/8*segSize", new: "(c.slab.free-c.reserved)*segSize"},
+	{name: "max-pending is ignored", file: "proxy/session.go", tests: "TestMaxPending.*|TestLoopHoldsToMaxPending", old: "\treturn s.full && s.flow[server]", new: "\treturn false && s.flow[server]"},
+	{name: "max-pending outlives the server", file: "proxy/session.go", tests: "TestMaxPendingEndsWithTheServer|TestSimulation", old: "s.full && s.flow[server].source == reading", new: "s.full"},
+	{name: "max-pending never lets the client go on", file: "proxy/inspect.go", tests: "TestMaxPendingPausesTheClient|TestLoopHoldsToMaxPending", old: "\t\ts.full = false\n", new: ""},
+	{name: "uring: receives under max-pending are not single", file: "proxy/uring_session.go", tests: "TestLoopHoldsToMaxPending", old: "\tcase d == client && e.cfg.MaxPending > 0:", new: "\tcase false:"},
+	{name: "a paused client's reset is not seen", file: "proxy/session.go", tests: "TestLoopSeesThatAPausedClientHasGone", old: " && !s.clientGone\n", new: "\n"},
+	{name: "an address keeps its places", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tc.gate.leave(s.client.Addr(), c.now)\n", new: ""},
+	{name: "a refused descriptor stays open", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tcloseSocket(fd, true)\n\t\tc.conns.Add(-1)\n", new: "\t\tc.conns.Add(-1)\n"},
+	{name: "every IPv6 address counts alone", file: "proxy/gate.go", tests: "TestGateTakesAnIPv6NetworkForOneAddress", old: "Prefix(64)", new: "Prefix(128)"},
+	{name: "an address sweep takes memory", file: "proxy/gate.go", tests: "TestGateIsBounded", old: "\t\th.forget(now)\n", new: ""},
+
+	// Time.
+	{name: "epoll: timers do not fire", file: "proxy/epoll.go", tests: "TestLoopClosesIdleSessions", old: "\te.fireTimers() // after", new: "\t// after"},
+	{name: "uring: timers do not fire", file: "proxy/uring.go", tests: "TestLoopClosesIdleSessions", old: "\te.fireTimers() // after", new: "\t// after"},
+	{name: "a slow line is waited for", file: "proxy/deadline.go", tests: "TestSlowLine|TestEachLineHasItsOwnTime", old: "\t\tsoonest(s.lineStart, c.cfg.TimeoutLine, causeLineTimeout)\n", new: ""},
+	{name: "activity prolongs a line", file: "proxy/inspect.go", tests: "TestSlowLine", old: "\tcase fresh || s.lineStart == 0:\n", new: "\tdefault:\n"},
+	{name: "the server's time counts as the client's", file: "proxy/inspect.go", tests: "TestLineTimeStandsStillWhilePaused", old: "\t\ts.lineStart += c.now - max(s.heldSince, s.lineStart)\n", new: ""},
+	{name: "an idle session stays", file: "proxy/deadline.go", tests: "TestIdle|TestIdleWithDataQueued", old: "\tsoonest(s.active, c.cfg.TimeoutIdle, causeIdle)\n", new: ""},
+
+	// Ends.
+	{name: "FIN overtakes what is queued", file: "proxy/session.go", tests: "TestAnEndWaitsForWhatIsQueued", old: "\tcase f.held():\n", new: "\tcase f.held() && f.ending == endNone:\n"},
+	{name: "RST is relayed as FIN", file: "proxy/ends.go", tests: "TestLoopRelaysEveryEnd", old: "\tf.ending = endRST\n\tc.end", new: "\tf.ending = endFIN\n\tc.end"},
+	{name: "RST overtakes what the kernel has not delivered", file: "proxy/descriptors.go", tests: "TestLoopDeliversWhatCameBeforeTheReset", old: "if undelivered(s.fd[d^1], c.domain[d^1]) == 0 {", new: "if undelivered(s.fd[d^1], c.domain[d^1]) >= 0 {"},
+	{name: "a reset after FIN is not seen", file: "proxy/ends.go", tests: "TestLoopSeesAResetAfterFIN", old: "\treturn s.flow[d].source == ended && !s.reset[d]", new: "\treturn false && !s.reset[d]"},
+	{name: "a descriptor is not closed", file: "proxy/descriptors.go", tests: "TestLoopRelaysEveryEnd", old: "\tfor d, fd := range s.fd {\n\t\tif fd >= 0 {\n\t\t\tcloseSocket", new: "\tfor d, fd := range s.fd {\n\t\tif fd >= 0 && d == 0 {\n\t\t\tcloseSocket"},
+	{name: "owed answers are not waited for", file: "proxy/ends.go", tests: "TestDrainDeliversWhatIsOwed|TestBadRequestWithAnswersOutstanding", old: " || s.pending() > 0 || ", new: " || "},
+	{name: "epoll: a drain does not wait", file: "proxy/epoll.go", tests: "TestLoopDrains", old: "\treturn e.table.used == 0\n", new: "\treturn true\n"},
+	{name: "uring: a drain does not wait", file: "proxy/uring_orders.go", tests: "TestLoopDrains", old: "\treturn e.table.used == 0 && e.worker.listener < 0\n", new: "\treturn true\n"},
+	{name: "uring: clients in the accept queue are left behind", file: "proxy/uring_orders.go", tests: "TestLoopDrains", old: "\t\te.conns.Add(1)\n\t\te.begun(int32(n))\n", new: "\t\tcloseSocket(int32(n), false)\n"},
+
+	// Figures and the log.
+	{name: "requests count twice", file: "proxy/inspect.go", tests: "TestLoopAllocatesNothing|FuzzProxy", old: "c.local[stats.Req] += got.Req", new: "c.local[stats.Req] += 2 * got.Req"},
+	{name: "a line that began in an earlier chunk is not counted", file: "codec/scanner.go", tests: "TestSimulation|FuzzProxy", in: "./proxy", old: "\tcase p.lines == 0:\n", new: "\tcase p.lines == 0 || p.lines == 1 && s.off == 0 && p.begin < 4:\n"},
+	{name: "a Seq that a chunk's border cuts is misread", file: "proxy/records.go", tests: "TestSimulation", old: "\thead.Partial(data[start:])\n", new: ""},
+	{name: "bytes before the class is known are not counted", file: "proxy/inspect.go", tests: "TestSimulation|TestClassIsDecidedByTheFirstBytes", old: "\ts.uncounted[d] += n\n\tif s.class == classUnknown {\n", new: "\tif s.class == classUnknown {\n"},
+	{name: "epoll: figures are published late", file: "proxy/epoll.go", tests: "TestLoopPublishesEveryTurn", old: "\te.publish(0)\n", new: "\tif len(e.ready) > 0 {\n\t\te.publish(0)\n\t}\n"},
+	{name: "uring: figures are published late", file: "proxy/uring.go", tests: "TestLoopPublishesEveryTurn", old: "\te.publish(e.bufs.InKernel())\n", new: "\tif e.turns%64 == 0 {\n\t\te.publish(e.bufs.InKernel())\n\t}\n"},
+	{name: "an ended connection is not logged", file: "proxy/core.go", tests: "TestSimulationAgainstItsLog", old: "\tc.logEnd(s)\n", new: ""},
+	{name: "an unanswered request is not logged", file: "proxy/records.go", tests: "TestSimulationAgainstItsLog", old: "c.logRequest(s, seq, true, size, nil, 0) })", new: "_ = seq })"},
+	{name: "what came from the network is logged as it is", file: "accesslog/format.go", tests: "FuzzBad", old: "\tb = strconv.AppendQuoteToASCII(b, s)\n", new: "\tb = append(append(append(b, '\"'), s...), '\"')\n"},
+
+	// io_uring itself.
+	{name: "ring: bundles go by buffer id", file: "ring/bufring.go", tests: "TestSegmentsOutOfOrder|TestFlows", old: "\tid := b.order[s.place]\n", new: "\tid := s.place\n"},
+	{name: "ring: returned buffers are not published", file: "ring/bufring.go", tests: "TestFlows|TestStarvation", old: "\tb.dirty = true\n", new: ""},
+	{name: "ring: an interrupted wait is an error", file: "ring/enter.go", tests: "TestSignalsEndWaits|TestWaitsEnd", old: "if errno == unix.EINTR || errno == unix.ETIME {", new: "if errno == unix.ETIME {"},
+	{name: "ring: entries of a failed enter are lost", file: "ring/enter.go", tests: "TestFailedEnterKeepsEntries", old: "\tr.sqHead = atomic.LoadUint32(r.kSQHead)\n", new: "\tr.sqHead = r.sqShown\n"},
+	{name: "ring: an overflow is not looked for", file: "ring/enter.go", tests: "TestOverflow|TestPendingWorkIsAnnounced", old: "(flagTaskrun|flagOverflow) != 0", new: "(flagTaskrun) != 0"},
+	{name: "ring: completions are handled twice", file: "ring/enter.go", tests: "TestReadyWraps|TestSends|TestFlows", old: "\tr.cqHead += uint32(n)\n", new: "\tr.cqHead += uint32(n - 1)\n"},
+}

@@ -1,0 +1,112 @@
+//go:build mutants
+
+package proxy
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestMutants breaks the product on purpose, one fault at a time, in an overlay of the source tree, and runs the tests that are
+// to notice. It fails when one does not, or when a mutant no longer fits the source. It takes some minutes:
+//
+//	go test -tags mutants -run TestMutants -timeout 60m ./proxy
+func TestMutants(t *testing.T) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlays := make([]string, len(mutants))
+	for i, m := range mutants {
+		overlays[i] = m.overlay(t, root)
+	}
+	if t.Failed() {
+		t.FailNow()
+	}
+	for at, tests := range byPackage() {
+		if out, ok := runTests(root, "", at, strings.Join(tests, "|")); !ok {
+			t.Fatalf("the tests of %s fail without a mutant:\n%s", at, out)
+		}
+	}
+	survived := 0
+	for i, m := range mutants {
+		out, ok := runTests(root, overlays[i], m.at(), m.tests)
+		verdict := "caught  "
+		switch {
+		case ok:
+			verdict = "SURVIVED"
+			survived++
+		case strings.Contains(out, "[build failed]"):
+			t.Errorf("%s: does not build:\n%s", m.name, out)
+			verdict = "BROKEN  "
+		}
+		t.Logf("%s  %-28s %s", verdict, m.file, m.name)
+	}
+	if survived > 0 {
+		t.Errorf("%d of %d mutants survived", survived, len(mutants))
+	}
+}
+
+// at is the package whose tests are to notice a mutant.
+func (m *mutant) at() string {
+	if m.in != "" {
+		return m.in
+	}
+	return "./" + filepath.Dir(m.file)
+}
+
+// overlay writes the mutant's file and the description that go build -overlay takes, and returns the latter's path.
+func (m *mutant) overlay(t *testing.T, root string) string {
+	path := filepath.Join(root, m.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		t.Errorf("%s: %q occurs %d times in %s, want 1", m.name, m.old, n, m.file)
+		return ""
+	}
+	dir := t.TempDir()
+	changed := filepath.Join(dir, "mutant.go")
+	if err := os.WriteFile(changed, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	description, err := json.Marshal(map[string]any{"Replace": map[string]string{path: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, description, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return overlay
+}
+
+func byPackage() map[string][]string {
+	all := map[string][]string{}
+	for _, m := range mutants {
+		all[m.at()] = append(all[m.at()], m.tests)
+	}
+	return all
+}
+
+// runTests says whether the tests of a package pass under an overlay, "" for none. A mutant may well hang: that is noticed too.
+// The overlay is in the environment, so that it reaches what tests build themselves.
+func runTests(root, overlay, at, tests string) (output string, ok bool) {
+	cmd := exec.Command("go", "test", "-count=1", "-vet=off", "-failfast", "-timeout=90s", "-run", "^("+tests+")$", at)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "FOO_SEED=1")
+	if overlay != "" {
+		cmd.Env = append(cmd.Env, "GOFLAGS=-overlay="+overlay)
+	}
+	out, err := cmd.CombinedOutput()
+	text := string(out)
+	if strings.Contains(text, "no tests to run") {
+		return text + "\nnone of its tests exists", true
+	}
+	return text, err == nil
+}
