@@ -101,6 +101,24 @@ var foreign = []string{
 	strings.Repeat("x", 300_000) + "\n",
 }
 
+func BenchmarkRecount(b *testing.B) {
+	for name, shape := range map[string]*shape{Text: &textShape, JSON: &jsonShape} {
+		b.Run(name, func(b *testing.B) {
+			f := newFormat(shape)
+			line := string(f.appendRequest(nil, &Request{Conn: 42, Client: client, Seq: 7, Fits: true, Size: 18, Result: ACK, AnswerSize: 9, Latency: 184}))
+			const lines = 1000
+			log := strings.Repeat(line, lines)
+			b.SetBytes(int64(len(line)))
+			for n := 0; n < b.N; n += lines {
+				var t Totals
+				if err := t.Read(strings.NewReader(log), nil); err != nil || t.Req != lines {
+					b.Fatal(t, err)
+				}
+			}
+		})
+	}
+}
+
 func TestRecountOfUnfinishedLines(t *testing.T) {
 	const whole = "2026-01-02T03:04:05.123456Z REQ conn=42 client=unix seq=7 len=18 res=ACK rlen=9 lat_us=184\n"
 	checkRecount(t, "", &sums{})

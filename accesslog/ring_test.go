@@ -190,7 +190,7 @@ func BenchmarkRequest(b *testing.B) {
 			})
 		}
 		run("pipelined", func(q *Request) { q.Seq++ })
-		run("other connection and time", func(q *Request) {
+		run("pingpong", func(q *Request) {
 			q.Seq++
 			q.Time += 12
 			q.Conn = 42 + uint64(q.Seq)&15
