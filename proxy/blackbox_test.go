@@ -142,7 +142,7 @@ func (b *boxRun) finish(d side) {
 		b.until("nothing kept back", func() bool { // closing with RST would throw it away
 			b.listen()
 			left, err := unix.IoctlGetInt(int(p.fd), unix.SIOCOUTQNSD)
-			return err != nil || left == 0
+			return err != nil || left == 0 || hungUp(p.fd)
 		})
 		if p.end == "" {
 			p.end = "closed"
@@ -168,17 +168,17 @@ func (b *boxRun) passes(d side) []byte {
 // owed says whether all of passes(d) must arrive: nothing that happens to the other flow may end this one early.
 func (b *boxRun) owed(d side) bool {
 	if b.policy == Forward || b.means[d^1].firstBad < 0 {
-		return b.settled || b.first == d || !b.reset[b.first]
+		return b.settled && !b.undecided(d) || b.first == d || !b.reset[b.first]
 	}
 	return false
 }
 
+// undecided says that too little of a flow comes to decide the session's class: it waits for more, or for its end.
+func (b *boxRun) undecided(d side) bool { return d == client && len(b.passes(d)) < headSize }
+
 func (b *boxRun) delivered(d side) bool {
 	hears := &b.peer[d^1]
-	if d == client && len(b.passes(d)) < headSize {
-		return true // too little to decide the class waits for more, or for its end
-	}
-	return hears.end != "" || !b.owed(d) || len(hears.got) >= len(b.passes(d))
+	return b.undecided(d) || hears.end != "" || !b.owed(d) || len(hears.got) >= len(b.passes(d))
 }
 
 // clean says that nothing of either stream is a violation.

@@ -72,6 +72,9 @@ func TestReadLimitKeepsASegmentForEveryFlow(t *testing.T) {
 		if limit > last || limit < segSize || c.slab.free <= c.reserved && limit != segSize {
 			t.Fatalf("limit is %d with %d free, was %d", limit, c.slab.free, last)
 		}
+		if most := (c.slab.free - c.reserved) * segSize / 8; limit > segSize && limit > most {
+			t.Fatalf("limit is %d, more than an eighth of what is free for all, %d", limit, most)
+		}
 		last = limit
 	}
 	for _, id := range taken {

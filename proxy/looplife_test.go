@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fooproxy/ring"
 	"fooproxy/stats"
 )
 
@@ -129,4 +130,44 @@ func TestLoopServesWhoWasOverBudget(t *testing.T) {
 			t.Error("the data has changed")
 		}
 	})
+}
+
+// A cancel that found its receive just being served has not stopped it: the receive may be asked again, and its end is waited for.
+func TestLoopAsksALateCancelAgain(t *testing.T) {
+	r := newLoopRig(t, EngineUring, nil)
+	r.open()
+	e := r.worker.engine.(*uringEngine)
+	r.core.table.each(func(s *session) {
+		flying := s.eng.inFlight
+		for _, errno := range []unix.Errno{0, unix.EALREADY} {
+			s.eng.cancelled = [2]bool{true, true}
+			s.eng.inFlight++
+			e.onCancel(s, &ring.CQE{Res: -int32(errno)})
+			if again := errno != 0; s.eng.cancelled != [2]bool{!again, !again} || s.eng.inFlight != flying {
+				t.Errorf("after %v: cancelled %v, %d in flight of %d", errno, s.eng.cancelled, s.eng.inFlight, flying)
+			}
+		}
+	})
+}
+
+// Clients that wait in the accept queue while nobody accepts believe to be connected: a drain takes them.
+func TestLoopEmptiesTheAcceptQueue(t *testing.T) {
+	r := newLoopRig(t, EngineUring, nil)
+	p := r.open()
+	e := r.worker.engine.(*uringEngine)
+	e.stopMultishot()
+	e.acceptAt = e.now + int64(time.Hour)
+	r.until("end of the accept", func() bool { return !e.accepting })
+	late := pair{r.dial(), -1}
+	r.worker.tell(orderDrain)
+	r.until("connection from the accept queue", func() bool {
+		late[server] = r.accepted()
+		return late[server] >= 0
+	})
+	for _, q := range []pair{p, late} {
+		r.move(q, client, []byte("REQ 1\n"), make([]byte, 6))
+		r.hangUp(q[client], false)
+		r.hangUp(q[server], false)
+	}
+	r.until("end of the loop", func() bool { return r.over })
 }

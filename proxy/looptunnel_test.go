@@ -12,6 +12,7 @@ func TestLoopTunnelLeavesNoBytesBehind(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		r := newLoopRig(t, engine, func(cfg *Config) { cfg.Arbitrary, cfg.MaxPipes = Tunnel, 1 })
 		buf := make([]byte, 1<<20)
+		r.move(r.open(), client, []byte("the pipes go with the last tunnel, and this one stays"), buf)
 		for i := range byte(5) {
 			p := r.open()
 			hello := bytes.Repeat([]byte{'a' + i}, 100)
@@ -26,13 +27,13 @@ func TestLoopTunnelLeavesNoBytesBehind(t *testing.T) {
 				r.turn()
 			}
 			held := false
-			r.core.table.each(func(s *session) { held = s.flow[client].held() })
+			r.core.table.each(func(s *session) { held = held || s.flow[client].held() })
 			if !held {
 				t.Fatal("the loop holds nothing, so this test shows nothing")
 			}
 			r.hangUp(p[client], true)
 			r.hangUp(p[server], true)
-			r.gone()
+			r.until("end of the session", func() bool { return r.core.table.used == 1 })
 		}
 	})
 }
