@@ -20,6 +20,7 @@ type core struct {
 	table table
 	wheel wheel
 	pipes pipePool
+	pace  pace
 	local stats.Local
 	out   *stats.Core
 	log   *accesslog.Ring // nil = no log

@@ -143,6 +143,7 @@ func (e *epollEngine) turn() (bool, error) {
 // returns at once when events are there and saves the runtime's monitor from taking the processor away and giving it back,
 // then with its knowledge, so that a garbage collection never waits for an idle loop.
 func (e *epollEngine) collect() (int, syscall.Errno) {
+	e.rest()
 	if len(e.ready) > 0 {
 		return e.wait(0, false)
 	}

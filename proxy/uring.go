@@ -176,6 +176,7 @@ func (e *uringEngine) handleReady() {
 // collect hands over what is prepared and fetches completions, first without blocking; it waits only when there is nothing
 // to do: shortly behind the Go scheduler's back, then with its knowledge.
 func (e *uringEngine) collect() unix.Errno {
+	e.rest()
 	errno := e.ring.Collect()
 	if errno != 0 || len(e.ring.Ready()) > 0 || e.ring.Pending() || len(e.ready) > 0 {
 		return errno
