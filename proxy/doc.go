@@ -5,7 +5,7 @@
 //	  └ worker × loops ── a goroutine on a locked, pinned thread        worker.go
 //	      ├ engine ── the loop: epoll.go, epoll_session.go
 //	      │                     uring.go, uring_session.go, uring_bulk.go, uring_tunnel.go, uring_orders.go
-//	      │                     direct.go, splice.go: by plain system calls, for epoll and for tunnels
+//	      │                     direct.go, splice.go, pace.go: by plain system calls, for epoll and for tunnels
 //	      └ core ── what the loop owns, whatever its engine             core.go
 //	          ├ table of sessions, each two flows                       table.go, session.go, flow.go
 //	          ├ slab of segments, wheel of timers                       slab.go, timer.go

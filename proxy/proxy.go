@@ -132,7 +132,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	c := &core{
 		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
 		out: p.stats.Core(index), conns: &p.conns, gate: p.gate, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
-		pipes:    pipePool{most: p.cfg.MaxPipes}, pace: pace{never: pacesItself()},
+		pipes: pipePool{most: p.cfg.MaxPipes}, pace: pace{never: pacesItself()},
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
 	w.core = c
