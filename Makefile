@@ -33,7 +33,7 @@ test: ## run vet and every test: all packages, races, codec without assembly, ri
 	$(GO) test $(TESTFLAGS) -tags noasm ./codec/...
 	$(GO) test $(TESTFLAGS) -tags giouring -ldflags=-checklinkname=0 ./ring/...
 
-test-faults: ## every row of docs/faults.md at full size, and what depends on time: ten minutes of a machine without other load, as root
+test-faults: ## every row of docs/faults.md at full size, and what depends on time: some minutes of a machine without other load, as root
 	FOO_FAULTS=1 $(GO) test -count=1 -timeout 30m -parallel 1 $(TESTFLAGS) ./e2e
 
 race: ## run all tests under the race detector (needs a C compiler)

@@ -14,7 +14,7 @@ import (
 func TestEightThousandHeld(t *testing.T) {
 	takesLong(t)
 	eachEngineAlone(t, func(t *testing.T, engine string) {
-		const n, each, size = 8000, 3, 64 << 10
+		const n, each, size = 8000, 4, 64 << 10
 		var files unix.Rlimit
 		ok(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &files))
 		if files.Cur < 2*n+500 {
