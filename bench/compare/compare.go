@@ -21,6 +21,7 @@ type Options struct {
 	Workloads  []Workload
 	Runs       int           // rounds per workload
 	Time       time.Duration // measured window of a run
+	Turn       time.Duration // about how long each of the turns is that a run is cut into
 	Warmup     time.Duration
 	Baseline   string // target that ratios are to; "" = haproxy when it is there, else the first
 	Spin       bool   // the generator never sleeps
@@ -29,7 +30,8 @@ type Options struct {
 	Command    []string // how the user asked for this
 	Out        io.Writer
 	Log        io.Writer // what goes on, a line per run; nil = nothing
-	Isolated   bool      // the children have a network of their own, see target.Isolate
+	Isolate    bool      // the children get a network of their own, for each workload; see target.Isolate
+	Congestion string    // of that network
 	// Progress, when not nil, is called before every turn with the share of all turns that is done.
 	Progress func(done float64, what string)
 }
@@ -46,8 +48,8 @@ type comparison struct {
 // Run compares and returns every run. A target that fails under a workload loses that cell and the error says so; the
 // report holds the rest.
 func Run(ctx context.Context, o Options) (*report.Report, error) {
-	if o.Runs < 1 || o.Time <= 0 || o.Warmup < 0 {
-		return nil, errors.New("compare: want at least one run, of a time above 0")
+	if o.Runs < 1 || o.Time <= 0 || o.Turn <= 0 || o.Warmup < 0 {
+		return nil, errors.New("compare: want at least one run and one turn, of a time above 0")
 	}
 	if o.TargetCore == o.LoadCore {
 		return nil, fmt.Errorf("compare: the target and the generator need a CPU each, and both were given %d", o.TargetCore)
@@ -60,7 +62,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	c := &comparison{Options: o, dir: dir}
 	began := time.Now()
 	c.report = &report.Report{Begun: began, Command: o.Command, Machine: machine(o.TargetCore, o.LoadCore)}
-	c.report.Machine.Isolated = o.Isolated
+	c.report.Machine.Isolated = o.Isolate
 	if err := c.findTargets(); err != nil {
 		return nil, err
 	}
@@ -124,6 +126,12 @@ func (c *comparison) findTargets() error {
 
 // workload runs all rounds of one workload.
 func (c *comparison) workload(ctx context.Context, w Workload) error {
+	if c.Isolate {
+		// A new one each time: the closed connections of the last workload, which the kernel keeps for a minute, go with theirs.
+		if err := target.Isolate(c.Congestion); err != nil {
+			return err
+		}
+	}
 	if w.Open && c.rate == 0 {
 		if err := c.calibrate(ctx); err != nil {
 			return err

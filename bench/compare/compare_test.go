@@ -59,10 +59,11 @@ func TestLoadArgs(t *testing.T) {
 
 func TestOptionsThatCannotBe(t *testing.T) {
 	missing := target.Target{Name: "squid", Find: func() (string, error) { return "", errors.New("not installed") }}
-	good := Options{Runs: 1, Time: time.Millisecond, TargetCore: 0, LoadCore: 1, Out: io.Discard}
+	good := Options{Runs: 1, Time: time.Millisecond, Turn: time.Millisecond, TargetCore: 0, LoadCore: 1, Out: io.Discard}
 	for name, change := range map[string]func(o *Options){
 		"no runs":          func(o *Options) { o.Runs = 0 },
 		"no time":          func(o *Options) { o.Time = 0 },
+		"no turn":          func(o *Options) { o.Turn = 0 },
 		"one CPU for both": func(o *Options) { o.LoadCore = o.TargetCore },
 		"nothing to run":   func(o *Options) { o.Targets = []target.Target{missing} },
 		"no such base line": func(o *Options) {
@@ -104,7 +105,7 @@ func TestRunsAreCutIntoTurns(t *testing.T) {
 		{2 * time.Second, false, 40, 50 * time.Millisecond},
 		{2 * time.Second, true, 1, 50 * time.Millisecond},
 	} {
-		c := &comparison{Options: Options{Time: test.time}}
+		c := &comparison{Options: Options{Time: test.time, Turn: 50 * time.Millisecond}}
 		if n, length := c.turns(Workload{Idle: test.idle}); n != test.n || length != test.length {
 			t.Errorf("%v, idle %v: %d turns of %v", test.time, test.idle, n, length)
 		}

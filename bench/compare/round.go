@@ -92,16 +92,12 @@ func inTurn(list []*contender, n int) []*contender {
 	return list
 }
 
-// turnLength is long against what a turn costs beside its window, and short against the ups and downs of a virtual machine's
-// speed.
-const turnLength = 50 * time.Millisecond
-
 // turns is into how many turns a run is cut, and how long each is. Still connections are looked at once.
 func (c *comparison) turns(w Workload) (n int, length time.Duration) {
 	if w.Idle {
-		return 1, min(turnLength, c.Time)
+		return 1, min(c.Turn, c.Time)
 	}
-	n = max(1, int(c.Time/turnLength))
+	n = max(1, int(c.Time/c.Turn))
 	return n, c.Time / time.Duration(n)
 }
 

@@ -32,8 +32,10 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 	)
 	fs.IntVar(&o.Runs, "runs", 0, "runs of each target under each workload (default 5, with --full 9)")
 	fs.DurationVar(&o.Time, "time", 0, "measured window of a run (default 250ms, with --full 2s)")
+	// Long against what a turn costs beside its window, short against the ups and downs of a virtual machine's speed.
+	fs.DurationVar(&o.Turn, "turn", 25*time.Millisecond, "length of the turns that a run is cut into, in which the targets alternate")
 	fs.DurationVar(&o.Warmup, "warmup", 0, "load before the window (default 50ms, with --full 500ms)")
-	congestion := fs.String("congestion", "", "TCP congestion control of the children, in a network namespace of their own, which takes root; machine = use the machine's network (default reno, or the machine's network without the right to another)")
+	fs.StringVar(&o.Congestion, "congestion", "", "TCP congestion control of the children, in a network namespace of their own, which takes root; machine = use the machine's network (default reno, or the machine's network without the right to another)")
 	fs.StringVar(&o.Baseline, "baseline", "", "target that ratios are to (default haproxy, or the first that can run)")
 	fs.BoolVar(&o.Spin, "spin", false, "the generator never sleeps: targets pay for no wake-up of it")
 	if err := parse(fs, args, stdout); err != nil {
@@ -61,7 +63,7 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 	if o.Workloads, err = compare.SelectWorkloads(*workloads); err != nil {
 		return usageError("--workloads: %w", err)
 	}
-	if o.Isolated, err = isolate(*congestion, stderr); err != nil {
+	if err := isolate(&o, stderr); err != nil {
 		return err
 	}
 	if *verbose {
@@ -81,21 +83,23 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 
 // isolate gives the children a network of their own. A congestion control that paces by timers, as bbr does, would be measured
 // along with the targets; reno is in every kernel.
-func isolate(congestion string, stderr io.Writer) (bool, error) {
-	switch congestion {
-	case "machine":
-		return false, nil
-	case "":
-		if err := target.Isolate("reno"); err != nil {
-			fmt.Fprintf(stderr, "foobench compare: the machine's network is used, with whatever else it does: %v\n", err)
-			return false, nil
-		}
-		return true, nil
+func isolate(o *compare.Options, stderr io.Writer) error {
+	if o.Congestion == "machine" {
+		return nil
 	}
-	if err := target.Isolate(congestion); err != nil {
-		return false, fmt.Errorf("--congestion %s: %w; sysctl net.ipv4.tcp_allowed_congestion_control lists what may be chosen", congestion, err)
+	asked := o.Congestion != ""
+	if !asked {
+		o.Congestion = "reno"
 	}
-	return true, nil
+	err := target.Isolate(o.Congestion)
+	o.Isolate = err == nil
+	switch {
+	case err != nil && asked:
+		return fmt.Errorf("--congestion %s: %w; sysctl net.ipv4.tcp_allowed_congestion_control lists what may be chosen", o.Congestion, err)
+	case err != nil:
+		fmt.Fprintf(stderr, "foobench compare: the machine's network is used, with whatever else it does: %v\n", err)
+	}
+	return nil
 }
 
 // writeReport puts the JSON and the page into a directory.
