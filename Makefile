@@ -20,7 +20,7 @@ WORKLOAD  ?= pingpong
 RACE      := ./codec/... ./stats/... ./accesslog/... ./proxy/... ./cmd/...
 
 .DEFAULT_GOAL := build
-.PHONY: build test test-faults race lint fuzz mutants vuln simulate soak bench bench-full profile run clean help
+.PHONY: build test test-faults race lint fuzz mutants vuln simulate soak bench bench-full micro profile run clean help
 
 build: ## build the commands into bin/
 	$(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/ $(COMMANDS:%=./cmd/%)
@@ -70,8 +70,11 @@ soak: ## run mixed load with faults on each engine in turn, for SOAK each (defau
 bench: build ## compare fooproxy with HAProxy and nginx where they are installed
 	$(BIN)/foobench compare
 
-bench-full: build ## the same with every workload
+bench-full: build ## the same with more and longer runs
 	$(BIN)/foobench compare --full
+
+micro: ## run the benchmarks of codec, ring, stats and log six times, for benchstat
+	$(GO) test -run '^$$' -bench . -count 6 -tags giouring -ldflags=-checklinkname=0 ./codec ./ring ./stats ./accesslog
 
 profile: build ## profile one ENGINE under one WORKLOAD
 	$(BIN)/foobench profile --engine $(ENGINE) --workload $(WORKLOAD)
