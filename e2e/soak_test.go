@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,6 +86,9 @@ func (s *soak) serve() {
 	for {
 		c, err := s.u.l.Accept()
 		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				s.note(fmt.Errorf("the upstream accepts no more: %w", err))
+			}
 			return
 		}
 		s.servers.Go(func() {

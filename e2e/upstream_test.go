@@ -48,7 +48,9 @@ func (u *upstream) accept() *peer {
 }
 
 func (u *upstream) acceptErr() (*peer, error) {
-	_ = u.l.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(limit))
+	l := u.l.(interface{ SetDeadline(time.Time) error })
+	_ = l.SetDeadline(time.Now().Add(limit))
+	defer func() { _ = l.SetDeadline(time.Time{}) }() // it would end somebody's later Accept
 	c, err := u.l.Accept()
 	if err != nil {
 		return nil, fmt.Errorf("no connection from the proxy: %w", err)
