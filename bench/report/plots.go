@@ -157,6 +157,7 @@ func (r *Report) barPlot(figure string) (*plot.Plot, error) {
 		}
 	}
 	p.NominalX(names...)
+	p.X.Tick.Label.Font.Size = vg.Points(8) // a dozen names have to fit
 	p.Y.Label.Text = figure + " ÷ " + r.Baseline
 	p.Y.Min = 0
 	p.X.Max = float64(len(names)) - 0.5
@@ -199,8 +200,9 @@ func (r *Report) scalingPlot(loop, figure string) (*plot.Plot, error) {
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, connTicks(r, loop)
 	p.X.Label.Text = "connections"
 	p.Y.Label.Text = figure + unitOf(f)
+	p.Y.Tick.Marker = unitTicks{"1/s"}
 	p.Y.Min = 0
-	p.Y.Max *= 1.3
+	p.Y.Max *= 1.6 // room for the legend
 	return p, nil
 }
 
@@ -287,6 +289,9 @@ func (r *Report) memoryPlot() (*plot.Plot, error) {
 				continue
 			}
 			at := float64(len(names))
+			for i := range values {
+				values[i] /= 1 << 10
+			}
 			p.Add(barStyle{[]bar{{at, Median(values), slices.Min(values), slices.Max(values)}}, 0.6, r.colorOf(t.Name)})
 			names = append(names, t.Name)
 		}
@@ -297,8 +302,8 @@ func (r *Report) memoryPlot() (*plot.Plot, error) {
 	p.NominalX(names...)
 	p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5
 	p.Y.Min, p.Y.Max = min(p.Y.Min, 0), 1.1*p.Y.Max
-	p.Y.Tick.Marker = unitTicks{f.Unit}
-	p.Y.Label.Text = "resident per connection"
+	p.Y.Tick.Marker = unitTicks{"1/s"}
+	p.Y.Label.Text = "KiB resident per connection"
 	return p, nil
 }
 

@@ -225,7 +225,7 @@ func TestCompare(t *testing.T) {
 	dir := t.TempDir()
 	began := time.Now()
 	code, stdout, stderr := run(t, "compare", "--targets", "relay-poll,direct,relay-go", "--workloads", "pingpong16,churn,openloop,unix,idle",
-		"--runs", "2", "--time", "100ms", "--warmup", "5ms", "--out", dir)
+		"--runs", "2", "--time", "40ms", "--turn", "20ms", "--warmup", "5ms", "--out", dir)
 	if code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
