@@ -40,10 +40,7 @@ func (c *comparison) round(ctx context.Context, w Workload, round int, cells []r
 		}
 	}()
 	drop := func(k *contender, err error) {
-		k.cell.Failure = err.Error()
-		if ended, why := k.p.Ended(); ended {
-			k.cell.Failure = fmt.Sprintf("the target ended (%s); %v", why, err)
-		}
+		k.cell.Failure = whose(k.p, err).Error()
 		k.stop()
 		running = slices.DeleteFunc(running, func(o *contender) bool { return o == k })
 	}
@@ -143,13 +140,22 @@ func (c *comparison) start(ctx context.Context, w Workload, cell *report.Cell) (
 		"--target-core", strconv.Itoa(c.TargetCore))
 	g, err := startGenerator(args, c.LoadCore)
 	if err != nil {
-		if ended, why := p.Ended(); ended {
-			err = fmt.Errorf("the target ended (%s); %w", why, err)
-		}
+		err = whose(p, err)
 		_ = p.Stop()
 		return nil, err
 	}
 	return &contender{cell, t, p, g}, nil
+}
+
+// whose adds to what went wrong that the target has ended. Its connections break first and its end is known a little later.
+func whose(p *target.Process, err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	if p.Outlasts(ctx) == nil {
+		return err
+	}
+	_, why := p.Ended()
+	return fmt.Errorf("the target ended (%s); %w", why, err)
 }
 
 func (k *contender) stop() {
