@@ -45,6 +45,10 @@ var families = [...]family{
 	}},
 	{"buffered_bytes", "Bytes held for peers that have not taken them yet.", "", prometheus.GaugeValue, one(stats.Buffered)},
 	{"read_pauses_total", "Times that a side was no longer read because its peer is slow.", "", prometheus.CounterValue, one(stats.ReadPauses)},
+	{"pending_pauses_total", "Times that a client was no longer read because it has too many requests outstanding.", "", prometheus.CounterValue, one(stats.PendingPauses)},
+	{"connections_refused_total", "Clients refused because their address has or makes too many connections; not among the accepted.", "reason", prometheus.CounterValue, []series{
+		{"connections", stats.RefusedConns}, {"rate", stats.RefusedRate},
+	}},
 	{"receive_buffers_exhausted_total", "Receives that found no buffer.", "", prometheus.CounterValue, one(stats.NoBuffer)},
 	{"tunnel_copies_total", "Times that a tunnel's data was copied for want of a pipe.", "", prometheus.CounterValue, one(stats.NoPipe)},
 	{"accept_errors_total", "Failed accepts.", "", prometheus.CounterValue, one(stats.AcceptErrors)},
