@@ -171,3 +171,25 @@ func TestLoopEmptiesTheAcceptQueue(t *testing.T) {
 	}
 	r.until("end of the loop", func() bool { return r.over })
 }
+
+// A socket that takes nothing now is no dead one: what is passed to it waits.
+func TestLoopPassesToAFullSocket(t *testing.T) {
+	r := newLoopRig(t, EngineUring, nil)
+	p := r.open()
+	r.move(p, client, []byte("REQ 1\n"), make([]byte, 6))
+	e := r.worker.engine.(*uringEngine)
+	r.core.table.each(func(s *session) {
+		for chunk := make([]byte, 1<<20); ; {
+			if _, errno := send(s.fd[server], chunk); errno == unix.EAGAIN {
+				break
+			}
+		}
+		e.pass(s, client, []byte("REQ 2\n"))
+		if f := &s.flow[client]; f.queue.bytes != 6 || f.sink != open {
+			t.Errorf("%d bytes wait, sink %d", f.queue.bytes, f.sink)
+		}
+	})
+	r.hangUp(p[client], true)
+	r.hangUp(p[server], true)
+	r.gone()
+}

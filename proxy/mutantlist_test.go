@@ -15,6 +15,7 @@ var mutants = []mutant{
 	{name: "epoll: data overtakes what is queued", file: "proxy/direct.go", tests: "TestLoopAgainstRandomPeers|FuzzProxy", old: "if f.queue.bytes == 0 && s.eng.writable", new: "if s.eng.writable"},
 	{name: "uring: the remainder of a short send is forgotten", file: "proxy/uring_session.go", tests: "FuzzProxy", old: "e.sent(s, d, int(c.Res), ", new: "e.sent(s, d, f.queue.bytes, "},
 	{name: "uring: bulk that the kernel does not take is dropped", file: "proxy/uring_bulk.go", tests: "TestLoopHoldsBackAFastSide|TestLoopAgainstRandomPeers", old: "\tif f.queue.write(e.slab, data) < len(data) {", new: "\tif false {"},
+	{name: "uring: a full socket counts as a reset", file: "proxy/uring_bulk.go", tests: "TestLoopPassesToAFullSocket", old: "\t\tcase errno != unix.EAGAIN && errno != unix.EINTR:\n", new: "\t\tcase errno != unix.EINTR:\n"},
 	{name: "uring: two sends in flight", file: "proxy/uring_session.go", tests: "TestLoopAgainstRandomPeers|TestLoopHoldsBackAFastSide", old: "\tif f.sending {\n\t\treturn false\n\t}\n", new: "\tif f.sending && f.queue.bytes == 0 {\n\t\treturn false\n\t}\n"},
 	{name: "a byte is sent twice", file: "proxy/flow.go", tests: "TestSegQueueAgainstBytes", old: "g.off += uint16(n)\n", new: "g.off += uint16(max(n-1, 0))\n"},
 	{name: "neighbours in memory are sent as one too long", file: "proxy/uring_session.go", tests: "TestLoopAllocatesNothing", old: "vec[n-1].Len += size", new: "vec[n-1].Len += size + 1"},
