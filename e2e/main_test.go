@@ -87,7 +87,7 @@ func runSuite(m *testing.M) int {
 	return code
 }
 
-// takesLong marks a test for thorough runs alone.
+// takesLong marks a test for thorough runs alone: it takes minutes, or judges by time, which needs a machine without other load.
 func takesLong(t *testing.T) {
 	t.Helper()
 	if !thorough {
