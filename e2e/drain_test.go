@@ -159,3 +159,33 @@ func churn(addr string, conn int) error {
 		}
 	}
 }
+
+// Clients that the kernel has let in before TERM, and nobody has accepted yet, are connected as far as they know: they get their
+// answers. The proxy is held still until all of them wait.
+func TestTermServesTheAcceptQueue(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for name, flags := range ways(t) {
+			t.Run(name, func(t *testing.T) {
+				u := newUpstream(t)
+				u.serve(echo)
+				p := launch(t, engine, u.addr, append(flags, "--loops=2", "--drain-timeout=15s"))
+				p.signal(syscall.SIGSTOP)
+				const n = 600
+				clients := make([]*peer, n)
+				for i := range clients {
+					clients[i] = dial(t, p.addr, 0)
+					ok(t, clients[i].send([]byte("REQ 1\n")))
+				}
+				p.signal(syscall.SIGTERM)
+				p.signal(syscall.SIGCONT)
+				ok(t, forAll(n, func(i int) error {
+					return errors.Join(clients[i].expectText("ACK 1\n"), clients[i].shutAndClose())
+				}))
+				if code := p.exit(); code != 0 {
+					t.Errorf("exit code %d, want 0", code)
+				}
+				p.verdict()
+			})
+		}
+	})
+}

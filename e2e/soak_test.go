@@ -63,6 +63,7 @@ func TestSoak(t *testing.T) {
 	each := eachEngine
 	if thorough {
 		each = eachEngineAlone
+		roomForResets(t)
 	}
 	each(t, func(t *testing.T, engine string) {
 		s := &soak{t: t, seed: seed, stop: make(chan struct{}), talks: map[int]*talk{}, long: thorough}

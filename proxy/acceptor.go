@@ -1,19 +1,21 @@
 package proxy
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// acceptor is the other classic way to spread connections: one thread accepts and hands the descriptors to the loops in turn.
-// It balances perfectly and costs a hand-over and a wake-up for each connection.
+// acceptor is the other classic way to spread connections: one thread accepts and hands each descriptor to the loop that has the
+// fewest connections, in turn where they have the same. It balances perfectly and costs a hand-over and a wake-up for each.
 type acceptor struct {
 	listener int
 	flags    int // of the accepted sockets
 	proxy    *Proxy
 	stopping atomic.Bool
+	ended    chan struct{} // closed when nothing is accepted any more
 }
 
 // acceptorLook is how often the acceptor looks whether it shall stop, and how long it rests when it cannot accept.
@@ -27,23 +29,29 @@ func (a *acceptor) start() {
 	}()
 }
 
-func (a *acceptor) stop() { a.stopping.Store(true) }
+// stop returns when the clients that wait in the accept queue have been handed over, as far as maxconn lets them in.
+func (a *acceptor) stop() {
+	a.stopping.Store(true)
+	<-a.ended
+}
 
 func (a *acceptor) run() {
+	defer close(a.ended)
 	defer func() { _ = unix.Close(a.listener) }()
 	poll := []unix.PollFd{{Fd: int32(a.listener), Events: unix.POLLIN}}
-	for next := 0; ; {
+	workers := slices.Clone(a.proxy.workers)
+	for {
+		stopping := a.stopping.Load()
 		if n, _ := unix.Poll(poll, int(acceptorLook/time.Millisecond)); n == 0 {
-			if a.stopping.Load() {
+			if stopping {
 				return
 			}
 			continue
 		}
-		w := a.proxy.workers[next%len(a.proxy.workers)]
-		switch given := a.acceptFor(w); {
-		case given:
-			next++
-		case a.stopping.Load():
+		w := fewest(workers)
+		if a.acceptFor(w) {
+			workers = append(slices.DeleteFunc(workers, func(o *worker) bool { return o == w }), w)
+		} else if stopping {
 			return
 		}
 	}

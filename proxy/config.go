@@ -21,8 +21,8 @@ const (
 
 // Ways to spread connections over the loops, Config.Accept.
 const (
-	AcceptReuseport = "reuseport" // every loop has a listener of its own
-	AcceptSingle    = "single"    // one acceptor hands descriptors to the loops in turn
+	AcceptReuseport = "reuseport" // every loop has a listener of its own; one that is ahead gives connections away
+	AcceptSingle    = "single"    // one acceptor hands descriptors to the loop with the fewest
 )
 
 // Config is everything a Proxy needs to know. The zero value of a duration or limit switches that limit off unless its

@@ -11,7 +11,7 @@ import (
 )
 
 // core is what one loop owns, whatever its engine: sessions, memory, timers, figures, log. Nothing in it is shared with
-// another loop except conns and gate, which are touched when a connection comes or goes.
+// another loop except conns, load and gate, which are touched when a connection comes or goes.
 type core struct {
 	cfg   *Config
 	index int // of the loop
@@ -34,11 +34,12 @@ type core struct {
 	now      int64 // ns of the loop's clock, read once per turn
 	wallZero int64 // Unix time in µs when the loop's clock was 0
 
-	reserved int     // segments of the slab kept so that every flow can have one
-	lineEnds []int32 // scratch of scan, nil like tracks
-	conns    *atomic.Int64
-	gate     *gate  // nil = no limits on one address
-	opened   uint64 // sessions begun on this loop
+	reserved int           // segments of the slab kept so that every flow can have one
+	lineEnds []int32       // scratch of scan, nil like tracks
+	conns    *atomic.Int64 // of all loops
+	load     *atomic.Int64 // of this one, what others have given to it included
+	gate     *gate         // nil = no limits on one address
+	opened   uint64        // sessions begun on this loop
 	upstream netip.AddrPort
 
 	domain   [2]int // of the sockets of either side: AF_INET, AF_INET6 or AF_UNIX
@@ -91,6 +92,7 @@ func (c *core) begin(fd int32, from netip.AddrPort) *session {
 		s.track = c.tracks.tracker()
 	}
 	c.opened++
+	c.load.Add(1)
 	c.local[stats.Accepted]++
 	c.local[stats.Connecting]++
 	if c.cfg.Tunnel {
@@ -128,6 +130,7 @@ func (c *core) release(s *session) {
 	c.local[stats.Ended]++
 	c.local[s.cause.counter()]++
 	c.table.put(s)
+	c.load.Add(-1)
 	c.conns.Add(-1)
 }
 

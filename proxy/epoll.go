@@ -251,8 +251,8 @@ func (e *epollEngine) fireTimers() {
 func (e *epollEngine) obey() bool {
 	e.worker.hear()
 	order := e.worker.order.Load()
-	if e.worker.listener < 0 && order == orderRun {
-		e.adopt()
+	if e.worker.gifts.Load() {
+		e.adopt(false)
 	}
 	if order == orderRun {
 		return false
@@ -276,10 +276,11 @@ func (e *epollEngine) obey() bool {
 	return e.table.used == 0
 }
 
-// stopAccepting takes the connections that clients already believe to have, and closes the listener.
+// stopAccepting takes the connections that clients already believe to have, as far as maxconn lets them in, and closes the
+// listener.
 func (e *epollEngine) stopAccepting() {
 	e.draining = true
-	e.adopt()
+	e.adopt(true)
 	if e.worker.listener < 0 {
 		return
 	}
@@ -291,9 +292,9 @@ func (e *epollEngine) stopAccepting() {
 	e.worker.listener = -1
 }
 
-// adopt takes over the descriptors that the acceptor has handed to this loop.
-func (e *epollEngine) adopt() {
-	e.given = e.worker.take(e.given)
+// adopt takes over the descriptors that others have accepted for this loop.
+func (e *epollEngine) adopt(last bool) {
+	e.given = e.worker.take(e.given, last)
 	for _, fd := range e.given {
 		e.peer = unix.RawSockaddrAny{}
 		length := uint32(unsafe.Sizeof(e.peer))
@@ -312,7 +313,9 @@ func (e *epollEngine) acceptAll() {
 		}
 		fd, errno := accept(e.worker.listener, &e.peer)
 		if errno == 0 {
-			e.begun(fd)
+			if !e.worker.passOn(fd) {
+				e.begun(fd)
+			}
 			continue
 		}
 		e.conns.Add(-1)

@@ -99,7 +99,7 @@ func New(cfg Config) (_ *Proxy, err error) {
 		return nil, err
 	}
 	if cfg.Accept == AcceptSingle {
-		p.acceptor = &acceptor{listener: listeners[0], flags: unix.SOCK_CLOEXEC, proxy: p}
+		p.acceptor = &acceptor{listener: listeners[0], flags: unix.SOCK_CLOEXEC, proxy: p, ended: make(chan struct{})}
 		if p.uring == nil {
 			p.acceptor.flags |= unix.SOCK_NONBLOCK
 		}
@@ -119,6 +119,9 @@ func New(cfg Config) (_ *Proxy, err error) {
 			return nil, err
 		}
 	}
+	for _, w := range p.workers {
+		w.all = p.workers
+	}
 	return p, nil
 }
 
@@ -131,7 +134,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	}
 	c := &core{
 		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
-		out: p.stats.Core(index), conns: &p.conns, gate: p.gate, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
+		out: p.stats.Core(index), conns: &p.conns, load: new(atomic.Int64), gate: p.gate, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
 		pipes: pipePool{most: p.cfg.MaxPipes}, pace: pace{never: pacesItself()},
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
@@ -274,7 +277,7 @@ func (p *Proxy) release() {
 
 func (p *Proxy) tell(order int32) {
 	if p.acceptor != nil {
-		p.acceptor.stop()
+		p.acceptor.stop() // first: what it still hands over must find loops that take it
 	}
 	for _, w := range p.workers {
 		w.tell(order)

@@ -298,7 +298,9 @@ func (e *uringEngine) onAccept(c *ring.CQE) {
 		return
 	}
 	e.conns.Add(1)
-	e.begun(c.Res)
+	if !e.worker.passOn(c.Res) {
+		e.begun(c.Res)
+	}
 	if e.conns.Load() > int64(e.cfg.MaxConn)-acceptBudget {
 		e.stopMultishot()
 	}

@@ -13,8 +13,8 @@ import (
 func (e *uringEngine) obey() bool {
 	e.worker.hear()
 	order := e.worker.order.Load()
-	if e.worker.listener < 0 && !e.draining {
-		e.adopt()
+	if e.worker.gifts.Load() {
+		e.adopt(false)
 	}
 	if order == orderRun {
 		return false
@@ -52,36 +52,37 @@ func (e *uringEngine) stopAccepting() {
 		e.cancelLoop(opAccept)
 	}
 	e.draining = true
-	e.adopt()
+	e.adopt(true)
 }
 
 func (e *uringEngine) cancelLoop(op uint8) {
 	e.ring.PrepCancel(uint64(newRef(op, 0, 0)), 0, uint64(newRef(opCancel, 0, -1)))
 }
 
-// emptyListener takes the connections that clients already believe to have, and closes the listener.
+// emptyListener takes the connections that clients already believe to have, as far as maxconn lets them in, and closes the
+// listener.
 func (e *uringEngine) emptyListener() {
 	fd := e.worker.listener
 	_ = unix.SetNonblock(fd, true)
-	for {
+	for e.admit() {
 		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0, unix.SOCK_CLOEXEC, 0, 0)
-		if errno == unix.ECONNABORTED || errno == unix.EINTR {
-			e.local[stats.AcceptErrors]++
+		if errno == 0 {
+			e.begun(int32(n))
 			continue
 		}
-		if errno != 0 {
+		e.conns.Add(-1)
+		if errno != unix.ECONNABORTED && errno != unix.EINTR {
 			break
 		}
-		e.conns.Add(1)
-		e.begun(int32(n))
+		e.local[stats.AcceptErrors]++
 	}
 	closeSocket(int32(fd), false)
 	e.worker.listener = -1
 }
 
-// adopt takes over the descriptors that the acceptor has handed to this loop.
-func (e *uringEngine) adopt() {
-	e.given = e.worker.take(e.given)
+// adopt takes over the descriptors that others have accepted for this loop.
+func (e *uringEngine) adopt(last bool) {
+	e.given = e.worker.take(e.given, last)
 	for _, fd := range e.given {
 		e.begun(fd)
 	}

@@ -27,10 +27,13 @@ type worker struct {
 	name     string // of the engine
 	cpu      int    // to pin to, -1 = none
 	order    atomic.Int32
-	listener int // -1 = descriptors come from the acceptor
+	listener int       // -1 = descriptors come from the acceptor
+	all      []*worker // of the proxy
 
-	handoff sync.Mutex // guards given
-	given   []int32    // descriptors accepted for this loop by the acceptor
+	handoff sync.Mutex  // guards given and shut
+	given   []int32     // descriptors accepted for this loop by somebody else
+	shut    bool        // the loop takes no more of them
+	gifts   atomic.Bool // given is not empty
 
 	asking sync.Mutex // one question at a time
 	asked  atomic.Pointer[question]
@@ -93,21 +96,4 @@ func (w *worker) tell(order int32) {
 		}
 	}
 	w.wake()
-}
-
-// give hands an accepted descriptor to the loop.
-func (w *worker) give(fd int32) {
-	w.handoff.Lock()
-	w.given = append(w.given, fd)
-	w.handoff.Unlock()
-	w.wake()
-}
-
-// take returns the descriptors given since the last call, in into's memory.
-func (w *worker) take(into []int32) []int32 {
-	w.handoff.Lock()
-	defer w.handoff.Unlock()
-	into = append(into[:0], w.given...)
-	w.given = w.given[:0]
-	return into
 }

@@ -117,7 +117,7 @@ func (o *options) addEngine() {
 		},
 		setting{
 			name: "accept", meta: "WAY", value: wordValue(&c.Accept, proxy.AcceptReuseport, proxy.AcceptSingle),
-			help: "reuseport: a listener for each loop; single: one accepts for all loops in turn",
+			help: "reuseport: a listener for each loop, which evens out with the others; single: one accepts for all loops",
 		},
 	)
 	o.add(
