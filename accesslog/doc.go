@@ -9,6 +9,8 @@
 // are the producer's, tail the writer's, all only grow and always lie on the border of two lines, and
 // tail ≤ head ≤ next ≤ tail + size.
 //
+// Of a file that grows fast only the end stays in the page cache (pagecache.go).
+//
 // The writer sleeps until a ring gets its first line, then lets lines gather for a moment and writes each ring's content
 // with one call. When a ring is full its lines are dropped, whole, and counted; or, if asked for, the producer waits. When
 // the device fails (disk full, pipe closed), lines stay in the rings until these are full, are then dropped and counted

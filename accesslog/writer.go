@@ -35,6 +35,10 @@ type writer struct {
 	torn      *Ring
 	tornBytes uint64
 
+	regular   bool     // fd is a regular file
+	trimmer   *trimmer // of fd; nil until cacheStep bytes were written
+	untrimmed int      // bytes written since the trimmer last heard of it
+
 	timer  *time.Timer
 	warned time.Time
 	told   bool // the failure under way was logged
@@ -145,6 +149,7 @@ func (w *writer) write(pieces [][]byte) (int, error) {
 		n, err := unix.Writev(w.fd, pieces)
 		switch {
 		case err == nil && n > 0:
+			w.grown(n)
 			return n, nil
 		case err == nil:
 			return 0, io.ErrShortWrite
@@ -208,12 +213,39 @@ func (w *writer) takeOver() {
 	close(h.taken)
 }
 
+// grown keeps the page cache of a file that grows by much small.
+func (w *writer) grown(n int) {
+	if w.untrimmed += n; w.untrimmed < cacheStep || !w.regular {
+		return
+	}
+	w.untrimmed = 0
+	if w.trimmer == nil {
+		t, err := trim(w.fd)
+		if err != nil {
+			return // no descriptor left: later perhaps
+		}
+		w.trimmer = t
+	}
+	if end, err := unix.Seek(w.fd, 0, io.SeekCurrent); err == nil {
+		select {
+		case w.trimmer.ends <- end:
+		default:
+		}
+	}
+}
+
 func (w *writer) use(fd int) {
 	w.fd = fd
+	var st unix.Stat_t
+	w.regular = unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+	w.trimmer, w.untrimmed = nil, 0
 	w.noteFile(endsWithinLine(w.log.path, fd))
 }
 
 func (w *writer) release() {
+	if w.trimmer != nil {
+		close(w.trimmer.ends)
+	}
 	if w.log.path != Stdout {
 		_ = unix.Close(w.fd) // a write that the file system put off and lost is not ours to repeat
 	}

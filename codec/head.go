@@ -1,5 +1,11 @@
 package codec
 
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+)
+
 // Message is what a line's head says, and the line's size.
 type Message struct {
 	Type Type
@@ -28,11 +34,44 @@ const (
 // Line takes the rest of a line, up to and including its LF, and returns the
 // line's message. The Head then stands at the start of the next line.
 func (h *Head) Line(b []byte) Message {
+	if h.state == headType && h.size == 0 {
+		if seq, ok := shortSeq(b); ok {
+			return Message{Type: typeOf(b[0]), Seq: seq, Fits: true, Size: uint64(len(b))}
+		}
+	}
 	h.take(b)
 	m := Message{Type: h.typ, Size: h.size + uint64(len(b))}
 	m.Seq, m.Fits = h.seq()
 	*h = Head{}
 	return m
+}
+
+// shortSeq reads Seq from a whole line in the form that most have: one byte of
+// white space, up to seven digits, no sign. It takes eight bytes as one word,
+// in which the first that is no digit marks the end, and adds neighbours up:
+// digits to pairs, pairs to Seq.
+func shortSeq(b []byte) (seq int64, ok bool) {
+	const at, word = 4, 8
+	var w uint64
+	switch {
+	case len(b) >= at+word:
+		w = binary.LittleEndian.Uint64(b[at:])
+	case len(b) >= word:
+		w = binary.LittleEndian.Uint64(b[len(b)-word:]) >> (8 * (at + word - len(b)) & 63)
+	default:
+		return 0, false
+	}
+	w ^= 0x3030303030303030
+	// In a byte above 9 the addition, or what it began with, has the highest bit. It carries into no digit before that.
+	end := bits.TrailingZeros64((w + 0x7676767676767676 | w) & 0x8080808080808080)
+	if end == 7 || end == 64 {
+		return 0, false
+	}
+	w <<= 71 - end // the last digit to the highest byte, zeros before the first
+	w = w*10 + w>>8
+	const pairs = 0x000000ff_000000ff
+	w = (w&pairs*(100+1000000<<32) + w>>16&pairs*(1+10000<<32)) >> 32
+	return int64(w), true
 }
 
 // Partial takes a part of a line that does not hold its LF.
@@ -73,7 +112,7 @@ func (h *Head) take(b []byte) {
 }
 
 func (h *Head) digit(d uint64) {
-	if h.abs > (1<<64-1-d)/10 {
+	if h.abs >= math.MaxUint64/10 && h.abs > (math.MaxUint64-d)/10 { // the first costs no division
 		h.over = true
 	}
 	h.abs = h.abs*10 + d

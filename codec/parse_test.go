@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -115,6 +116,33 @@ func TestHead(t *testing.T) {
 		}
 		if h != (Head{}) {
 			t.Fatalf("Head is not reset: %+v", h)
+		}
+	}
+}
+
+// Seqs around the length that Head reads as one word, at every end that a line can have.
+func TestHeadOfShortSeqs(t *testing.T) {
+	for digits := 1; digits <= 10; digits++ {
+		for _, seq := range []string{
+			strings.Repeat("0", digits), strings.Repeat("9", digits), "1234567890"[:digits], "9876543210"[10-digits:], "1" + strings.Repeat("0", digits-1),
+		} {
+			for _, rest := range []string{"", " ", "\t", "\r", " 5", "\t1234567890", " \u00b9\u0666", " x"} {
+				for _, before := range []string{"REQ ", "ACK\t", "NAK  ", "ACK -", "REQ\r-"} {
+					line := []byte(before + seq + rest + "\n")
+					want, _, err := Parse(line)
+					if err != nil {
+						t.Fatal(err)
+					}
+					n, err := strconv.ParseInt(strings.TrimSpace(before[3:])+seq, 10, 64)
+					if err != nil {
+						t.Fatal(err)
+					}
+					var h Head
+					if m := h.Line(line); m != want || m.Seq != n || h != (Head{}) {
+						t.Fatalf("%q: %+v, want %+v, Seq %d", line, m, want, n)
+					}
+				}
+			}
 		}
 	}
 }

@@ -83,7 +83,7 @@ func TestSeccompProfileHasEveryCall(t *testing.T) {
 		path, args, opts := command(engine)
 		args = append([]string{"-f", "-o", trace, path}, args...)
 		args = append(args, "--listen=127.0.0.1:0", "--forward="+u.addr, "--loops=2",
-			"--arbitrary=tunnel", "--log="+filepath.Join(dir, "log"), "--pidfile="+filepath.Join(dir, "pid"))
+			"--arbitrary=tunnel", "--log="+filepath.Join(dir, "log"), "--log-data=255", "--pidfile="+filepath.Join(dir, "pid"))
 		child := startProcess(t, "strace", args, append(opts, func(c *exec.Cmd) {
 			c.Args[4] = strings.Replace(c.Args[4], "fooproxy", "fooproxy-plain", 1)
 		})...)
@@ -91,6 +91,13 @@ func TestSeccompProfileHasEveryCall(t *testing.T) {
 		const conns = 4
 		ok(t, forAll(conns, func(i int) error { return rally(addr, i, 2, 20) }))
 		c := dial(t, addr, 0)
+		long := []byte(strings.Repeat("REQ 1 "+strings.Repeat("\x01", 255)+"\n", 5000)) // a log of 10 MB: then its page cache is trimmed
+		ok(t, together(
+			func() error { return c.send(long) },
+			func() error { return c.expect(answersTo(long)) },
+		))
+		c.Close()
+		c = dial(t, addr, 0)
 		ok(t, c.send([]byte("no Foo at all\n")))
 		c.Close()
 		pid := strings.TrimSpace(readFile(t, filepath.Join(dir, "pid")))

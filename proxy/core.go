@@ -23,7 +23,8 @@ type core struct {
 	pace  pace
 	local stats.Local
 	out   *stats.Core
-	log   *accesslog.Ring // nil = no log
+	log   *accesslog.Ring   // nil = no log
+	line  accesslog.Request // scratch of logRequest
 
 	tracks  *trackerPool     // nil unless requests are matched with their answers; so is latency
 	latency *stats.Histogram // of requests that were answered, ns

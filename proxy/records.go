@@ -30,6 +30,7 @@ func (c *core) trackLines(s *session, d side, data []byte, ends []int32) {
 	head := &s.flow[d].head
 	waiting := s.track.len()
 	start := int32(0)
+	c.address(s)
 	for _, end := range ends {
 		line := data[start:end]
 		m := head.Line(line)
@@ -70,14 +71,14 @@ func (c *core) trackRequest(s *session, m *codec.Message) {
 		return
 	}
 	c.local[stats.Untracked]++
-	c.logRequest(s, m.Seq, m.Fits, m.Size, nil, 0)
+	c.logRequest(m.Seq, m.Fits, m.Size, nil, 0)
 }
 
 func (c *core) trackAnswer(s *session, m *codec.Message) {
 	if m.Fits {
 		if start, size, ok := s.track.match(m.Seq); ok {
 			c.latency.Record(c.now - start)
-			c.logRequest(s, m.Seq, true, size, m, start)
+			c.logRequest(m.Seq, true, size, m, start)
 			return
 		}
 		c.local[stats.Unmatched]++
@@ -105,20 +106,28 @@ func result(m *codec.Message) accesslog.Result {
 	return accesslog.NAK
 }
 
+// address says whose requests the next calls of logRequest log, and when.
+func (c *core) address(s *session) {
+	if c.log != nil {
+		c.line.Time, c.line.Conn, c.line.Client = c.wall(c.now), s.id, s.client
+	}
+}
+
 // logRequest logs a request that was forwarded at start, with its answer or nil when it got none.
-func (c *core) logRequest(s *session, seq int64, fits bool, size uint64, answer *codec.Message, start int64) {
+func (c *core) logRequest(seq int64, fits bool, size uint64, answer *codec.Message, start int64) {
 	if c.log == nil {
 		return
 	}
-	q := accesslog.Request{
-		Time: c.wall(c.now), Conn: s.id, Client: s.client,
-		Seq: seq, Fits: fits, Size: size, Result: result(answer), Data: c.tracks.latest[client],
-	}
+	q := &c.line
+	q.Seq, q.Fits, q.Size, q.Result = seq, fits, size, result(answer)
 	if answer != nil {
-		q.AnswerSize, q.AnswerData = answer.Size, c.tracks.latest[server]
+		q.AnswerSize = answer.Size
 		q.Latency = (c.now - start) / int64(time.Microsecond)
 	}
-	c.log.Request(&q)
+	if c.tracks.size > 0 {
+		q.Data, q.AnswerData = c.tracks.latest[client], c.tracks.latest[server]
+	}
+	c.log.Request(q)
 }
 
 // logEnd logs the requests that got no answer, and the connection.
@@ -129,7 +138,8 @@ func (c *core) logEnd(s *session) {
 	outstanding := uint64(0)
 	if s.track != nil {
 		outstanding = uint64(s.track.len())
-		s.track.each(func(seq, _ int64, size uint64) { c.logRequest(s, seq, true, size, nil, 0) })
+		c.address(s)
+		s.track.each(func(seq, _ int64, size uint64) { c.logRequest(seq, true, size, nil, 0) })
 	}
 	c.log.Conn(&accesslog.Conn{
 		Time: c.wall(c.now), Conn: s.id, Client: s.client, Server: c.upstream, Class: s.class.String(),
