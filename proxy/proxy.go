@@ -49,6 +49,7 @@ type Proxy struct {
 	done     chan struct{}
 	failed   chan error
 	err      error
+	restless [2]bool // flows for which no loop rests, pace.go
 	quiet    atomic.Pointer[time.Timer]
 	draining atomic.Bool
 	uring    *uringSetup // nil = the loops run on epoll
@@ -98,6 +99,7 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if err != nil {
 		return nil, err
 	}
+	p.choosePace(listeners, target)
 	if cfg.Accept == AcceptSingle {
 		p.acceptor = &acceptor{listener: listeners[0], flags: unix.SOCK_CLOEXEC, proxy: p, ended: make(chan struct{})}
 		if p.uring == nil {
@@ -135,7 +137,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	c := &core{
 		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
 		out: p.stats.Core(index), conns: &p.conns, load: new(atomic.Int64), gate: p.gate, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
-		pipes: pipePool{most: p.cfg.MaxPipes}, pace: pace{never: pacesItself()},
+		pipes: pipePool{most: p.cfg.MaxPipes}, pace: pace{never: p.restless},
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
 	w.core = c

@@ -21,6 +21,7 @@ type address struct {
 	path   string         // of a unix socket
 	raw    unix.RawSockaddrAny
 	length uint32
+	reno   bool // sockets that connect to it run Reno
 }
 
 func (a *address) String() string {
@@ -211,6 +212,9 @@ func upstreamSocket(a *address, cfg *Config, flags uintptr) (int32, syscall.Errn
 	}
 	if a.domain != unix.AF_UNIX {
 		setTCPOptions(int(fd), cfg)
+		if a.reno {
+			setReno(int(fd))
+		}
 	}
 	return int32(fd), 0
 }

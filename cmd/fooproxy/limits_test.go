@@ -29,6 +29,30 @@ func TestMaxConnFor(t *testing.T) {
 	}
 }
 
+// Pipes are for tunnels only, at most a share of the descriptors, and few enough for every loop to have some.
+func TestPipesFor(t *testing.T) {
+	for _, c := range []struct {
+		flags       []string
+		descriptors uint64
+		loops, want int
+	}{
+		{nil, 1 << 20, 1, 0},
+		{[]string{"--tunnel"}, 1 << 20, 1, pipesMost},
+		{[]string{"--arbitrary=tunnel"}, 1 << 20, 4, pipesMost},
+		{[]string{"--tunnel"}, 1024, 1, 1024 / pipesShare / descriptorsPerPipe},
+		{[]string{"--tunnel"}, 1024, 2, 1024 / pipesShare / descriptorsPerPipe / 2},
+		{[]string{"--tunnel"}, 10, 2, 0},
+	} {
+		o, err := parseOptions(c.flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.pipesFor(c.descriptors, c.loops); got != c.want {
+			t.Errorf("%v, %d descriptors, %d loops: %d, want %d", c.flags, c.descriptors, c.loops, got, c.want)
+		}
+	}
+}
+
 // limited runs fooproxy --check under limits of its own; ulimit is the shell's.
 func limited(t *testing.T, soft, hard int, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
