@@ -79,12 +79,18 @@ func (g *generator) failed(err error) error {
 }
 
 // turn measures for about length.
-func (g *generator) turn(length time.Duration) error {
+func (g *generator) turn(length time.Duration) (turn load.Turn, err error) {
 	if _, err := g.in.WriteString("turn\n"); err != nil {
-		return g.failed(err)
+		return turn, g.failed(err)
 	}
-	_, err := g.line(length)
-	return err
+	line, err := g.line(length)
+	if err != nil {
+		return turn, err
+	}
+	if err := json.Unmarshal(line, &turn); err != nil {
+		return turn, fmt.Errorf("what the generator says of a turn: %w: %s", err, line)
+	}
+	return turn, nil
 }
 
 // finish ends all connections and returns the result of all turns. One that is INVALID because the generator was the limit

@@ -56,7 +56,7 @@ func (c *comparison) round(ctx context.Context, w Workload, round int, cells []r
 		}
 		for _, k := range inTurn(running, round+n) {
 			c.step(w.Name, round, k.t.Name)
-			if err := k.g.turn(length); err != nil {
+			if _, err := k.g.turn(length); err != nil {
 				drop(k, err)
 			}
 			if ctx.Err() != nil {

@@ -13,6 +13,7 @@ type Turn struct {
 	Answers uint64        `json:"answers"`
 	Closed  uint64        `json:"connections_closed,omitempty"`
 	CPU     time.Duration `json:"target_cpu_ns"`
+	P99     time.Duration `json:"p99_ns"` // as Result.Latency
 }
 
 // rampMax is how long load runs at least before every turn but the first, which has the whole warm-up: caches are cold,
@@ -45,6 +46,7 @@ func (l *loop) takeTurns(m *meeting, r *measured) error {
 		r.until.extend(&turn.from, &turn.until)
 		sum.merge(l.histograms)
 		done = turn.turn()
+		done.P99 = l.p99()
 		r.turns = append(r.turns, *done)
 	}
 	l.histograms = sum
@@ -98,6 +100,15 @@ func (k *mark) extend(from, until *mark) {
 	before := k.target
 	k.target = until.target.Sub(from.target).Add(before)
 	k.target.Resident, k.target.Threads = until.target.Resident, until.target.Threads
+}
+
+// p99 is that of what a user waits.
+func (l *loop) p99() time.Duration {
+	h := l.service
+	if l.opt.Rate > 0 {
+		h = l.response
+	}
+	return time.Duration(h.ValueAtQuantile(99))
 }
 
 // turn is what one measured window says as a turn.

@@ -13,9 +13,10 @@ import (
 
 // recordPerf samples a process for a time, kernel and user side, into the file data. A virtual machine often has no
 // hardware counters; cpu-clock needs none.
-func recordPerf(ctx context.Context, pid int, data string, over time.Duration) error {
-	cmd := exec.CommandContext(ctx, "perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "-g", "-p", strconv.Itoa(pid), "-o", data,
-		"--", "sleep", strconv.FormatFloat(over.Seconds(), 'f', 2, 64))
+func recordPerf(ctx context.Context, pid int, data string, over time.Duration, how ...string) error {
+	args := append([]string{"record", "-q", "-e", "cpu-clock", "-p", strconv.Itoa(pid), "-o", data}, how...)
+	args = append(args, "--", "sleep", strconv.FormatFloat(over.Seconds(), 'f', 2, 64))
+	cmd := exec.CommandContext(ctx, "perf", args...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("perf record: %w: %s", err, bytes.TrimSpace(out))
 	}

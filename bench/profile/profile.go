@@ -27,6 +27,7 @@ type Options struct {
 	Target     target.Target
 	Workload   compare.Workload
 	Pprof      bool // the target takes --admin ADDR and serves /debug/pprof/profile there
+	Unasked    bool // say only what observability costs a fooproxy of which nobody asks any
 	Time       time.Duration
 	Rate       float64 // of a workload in open loop
 	TargetCore int
@@ -53,7 +54,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	url := ""
-	if o.Pprof {
+	if o.Pprof && !o.Unasked {
 		port, err := target.FreePort()
 		if err != nil {
 			return err
@@ -82,6 +83,12 @@ func Run(ctx context.Context, o Options) error {
 	defer generator.Stop()
 	if err := settle(ctx, generator); err != nil {
 		return err
+	}
+	if o.Unasked {
+		if err := o.unasked(ctx, p.PID); err != nil {
+			return err
+		}
+		return finish(ctx, o.Out, generator, &result)
 	}
 	if url != "" {
 		if err := o.pprof(ctx, url); err != nil {
@@ -176,7 +183,7 @@ func (o *Options) perf(ctx context.Context, pid int, needed bool) error {
 		return nil
 	}
 	data := filepath.Join(o.Dir, "perf.data")
-	if err := recordPerf(ctx, pid, data, o.Time); err != nil {
+	if err := recordPerf(ctx, pid, data, o.Time, "-F", "1999", "-g"); err != nil {
 		return err
 	}
 	entries, err := readPerf(ctx, data)

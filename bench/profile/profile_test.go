@@ -132,3 +132,12 @@ func TestParsePerf(t *testing.T) {
 		t.Fatal("this could be any program")
 	}
 }
+
+// The bounds of tables of Poisson's law: 3.00 for 0, 118.1 for 100.
+func TestAtMost(t *testing.T) {
+	for n, want := range map[int]float64{0: 3.00, 1: 4.74, 10: 16.96, 100: 118.1} {
+		if got := atMost(n); math.Abs(got/want-1) > 0.02 {
+			t.Errorf("%d: %.2f, want %.2f", n, got, want)
+		}
+	}
+}

@@ -46,6 +46,7 @@ func commands() []command {
 		{"compare", "run the same workloads against fooproxy, its peers and base lines", runCompare},
 		{"report", "show the report.json of a comparison again, as a table and as a page", runReport},
 		{"diff", "say which figures of two comparisons differ by more than chance", runDiff},
+		{"scrape", "say whether scraping the admin address moves what requests take", runScrape},
 		{"profile", "say where a proxy's time goes under a workload", runProfile},
 		{"respond", "be an upstream that answers", runRespond},
 		{"relay", "be one of the plain relays that serve as base lines", runRelay},

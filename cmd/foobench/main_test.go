@@ -188,6 +188,8 @@ func TestUsageErrors(t *testing.T) {
 		{"diff", "--alpha", "2", "a", "b"},
 		{"profile", "--workload", "none"},
 		{"profile", "--engine", "none"},
+		{"scrape", "--engine", "none"},
+		{"scrape", "-c", "0"},
 		{"concept", "gravity"},
 	} {
 		code, stdout, stderr := run(t, args...)
@@ -292,10 +294,7 @@ func TestListNamesAll(t *testing.T) {
 
 // The profile of the real proxy, by its own end point: the parts, the picture and the raw profile.
 func TestProfile(t *testing.T) {
-	fooproxy := filepath.Join(filepath.Dir(foobench), "fooproxy")
-	if out, err := exec.Command("go", "build", "-o", fooproxy, "../fooproxy").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	buildFooproxy(t)
 	dir := t.TempDir()
 	code, stdout, stderr := run(t, "profile", "--engine", "epoll", "--workload", "pipelined", "--time", "1s", "--out", dir)
 	if code != exitOK {

@@ -23,6 +23,7 @@ func runProfile(args []string, stdout, _ io.Writer) error {
 	workload := fs.String("workload", "pipelined", "one of compare's workloads")
 	dir := fs.String("out", "bench/out/profile", "directory for the raw profiles and the flame graph")
 	cores := fs.String("cores", "", "CPU of the target and CPU of the generator (default: the first two allowed)")
+	fs.BoolVar(&o.Unasked, "unasked", false, "say only what share of fooproxy's time log, matching and admin take when nobody asked for them")
 	fs.DurationVar(&o.Time, "time", 4*time.Second, "length of each profile; whole seconds for Go's own")
 	fs.Float64Var(&o.Rate, "R", 30000, "requests per second of a workload in open loop")
 	if err := parse(fs, args, stdout); err != nil {
