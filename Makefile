@@ -20,7 +20,7 @@ WORKLOAD  ?= pingpong
 RACE      := ./codec/... ./stats/... ./accesslog/... ./proxy/... ./cmd/...
 
 .DEFAULT_GOAL := build
-.PHONY: build test test-faults race lint fuzz mutants vuln simulate soak bench bench-full micro profile run clean help
+.PHONY: build test test-faults test-rings race lint fuzz mutants vuln simulate soak bench bench-full micro profile run clean help
 
 build: ## build the commands into bin/
 	$(GO) build -ldflags '-X main.version=$(VERSION)' -o $(BIN)/ $(COMMANDS:%=./cmd/%)
@@ -35,6 +35,11 @@ test: ## run vet and every test: all packages, races, codec without assembly, ri
 
 test-faults: ## every row of docs/faults.md at full size, and what depends on time: some minutes of a machine without other load, as root
 	FOO_FAULTS=1 $(GO) test -count=1 -timeout 30m -parallel 1 $(TESTFLAGS) ./e2e
+
+# io_uring made small, with its faults forced by a hook, and as kernels before 6.10, 6.1, 6.0 and 5.19 have it.
+RINGS := uring:sq=4 cq=8 buffers=4,uring:faults=1,uring:without=recv-bundle,uring:without=defer-taskrun,uring:without=recv-multishot,uring:without=accept-multishot
+test-rings: ## run all end-to-end tests on each of the forms that io_uring can have, some minutes, as root
+	FOO_ENGINES='$(RINGS)' $(GO) test -count=1 -timeout 30m $(TESTFLAGS) ./e2e
 
 race: ## run all tests under the race detector (needs a C compiler)
 	$(GO) test $(TESTFLAGS) -race ./...

@@ -45,11 +45,33 @@ func (s *soak) hold(span time.Duration) {
 	for range soakHeld {
 		t := &talk{
 			id: s.nextID(), client: clientWhole, server: serverAnswer, chunk: 48, reqMax: 20, ansMax: 20,
-			n: int(span/soakBeat)*2 + 10, late: true, rest: soakBeat, hurry: s.held.hurry,
+			n: int(span/soakBeat)*4 + 10, late: true, rest: soakBeat, hurry: s.held.hurry,
 		}
 		s.held.all.Go(func() { s.play(t) })
 	}
 	eventually(s.t, "all of them stand", func() bool { return s.p.stats()["connections"] > soakHeld })
+}
+
+// heat adds as many clients again for the first part of a long run, in which storms are twice as big too: a load that has its
+// peaks anew only now and then would bring the proxy's tables and heap to their high-water marks all along. It returns what says
+// that this is over.
+func (s *soak) heat(span time.Duration, clients *sync.WaitGroup) (warm func() bool) {
+	if !s.long {
+		return func() bool { return true }
+	}
+	over := make(chan struct{})
+	time.AfterFunc(time.Duration(float64(span)*soakCalm/2), func() { close(over) })
+	for range soakClients {
+		clients.Go(func() { s.chat(over) })
+	}
+	return func() bool {
+		select {
+		case <-over:
+			return true
+		default:
+			return false
+		}
+	}
 }
 
 // release lets them say what they still have to say, and end.

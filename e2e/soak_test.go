@@ -163,8 +163,9 @@ func (s *soak) warmUp() {
 func (s *soak) run(span time.Duration, k *canary) {
 	var clients sync.WaitGroup
 	for range soakClients {
-		clients.Go(s.chat)
+		clients.Go(func() { s.chat(s.stop) })
 	}
+	warm := s.heat(span, &clients)
 	r := rand.New(rand.NewPCG(s.seed, 0))
 	began := time.Now()
 	told := began
@@ -175,7 +176,7 @@ func (s *soak) run(span time.Duration, k *canary) {
 	defer tick.Stop()
 	for (time.Since(began) < span || len(memory) < soakLooks) && !s.failed() {
 		<-tick.C
-		last = s.look(last, r)
+		last = s.look(last, r, warm())
 		memory = append(memory, s.p.rss())
 		if s.long {
 			flights = append(flights, k.fly(soakFlight))
@@ -198,11 +199,13 @@ func (s *soak) run(span time.Duration, k *canary) {
 	}
 }
 
-// chat is one client: a talk after the other.
-func (s *soak) chat() {
+// chat is one client: a talk after the other, until one of the channels is closed.
+func (s *soak) chat(until <-chan struct{}) {
 	for {
 		select {
 		case <-s.stop:
+			return
+		case <-until:
 			return
 		default:
 		}
@@ -214,7 +217,7 @@ func (s *soak) chat() {
 
 // look is one turn of the operator: SIGUSR1 many times over, HUP, the log taken away under the proxy, now and then a storm of
 // connections. It returns the last answer to SIGUSR1.
-func (s *soak) look(last stats, r *rand.Rand) stats {
+func (s *soak) look(last stats, r *rand.Rand, warm bool) stats {
 	for range 1 + r.IntN(30) {
 		now := s.p.stats()
 		for _, name := range []string{"msg_total", "msg_req", "msg_ack", "msg_nak", "connections_total", "bad", "bytes_request"} {
@@ -229,7 +232,11 @@ func (s *soak) look(last stats, r *rand.Rand) stats {
 	}
 	s.log.rotate(s)
 	if r.IntN(4) == 0 {
-		for range soakStorm {
+		storm := soakStorm
+		if !warm {
+			storm *= 2
+		}
+		for range storm {
 			s.storms.Go(func() { s.play(newTouch(s.seed, s.nextID())) })
 		}
 	}
