@@ -19,6 +19,13 @@ const (
 	EngineEpoll = "epoll"
 )
 
+// Values of Config.ZeroCopy.
+const (
+	ZeroCopyOff  = "off"
+	ZeroCopyAuto = "auto" // until the kernel reports for a connection that it copied after all
+	ZeroCopyOn   = "on"   // whatever it reports
+)
+
 // Ways to spread connections over the loops, Config.Accept.
 const (
 	AcceptReuseport = "reuseport" // every loop has a listener of its own; one that is ahead gives connections away
@@ -42,6 +49,7 @@ type Config struct {
 
 	NoDelay   bool          // TCP_NODELAY on both sides
 	Cork      bool          // TCP_CORK around the sends of one wake-up
+	ZeroCopy  string        // ZeroCopyOff (and ""), ZeroCopyAuto, ZeroCopyOn: large data are sent without a copy, on io_uring
 	KeepAlive time.Duration // TCP keep-alive idle time, both sides
 
 	MaxConn      int // connections at once, over all loops; more wait in the accept queue

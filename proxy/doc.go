@@ -4,7 +4,7 @@
 //	Proxy ── New, Start, Drain, Stop, Snapshot                          proxy.go, acceptor.go, balance.go, cpus.go
 //	  └ worker × loops ── a goroutine on a locked, pinned thread        worker.go
 //	      ├ engine ── the loop: epoll.go, epoll_session.go
-//	      │                     uring.go, uring_session.go, uring_bulk.go, uring_tunnel.go, uring_orders.go
+//	      │                     uring.go, uring_session.go, uring_bulk.go, uring_tunnel.go, uring_zerocopy.go, uring_orders.go
 //	      │                     direct.go, splice.go, pace.go: by plain system calls, for epoll and for tunnels
 //	      └ core ── what the loop owns, whatever its engine             core.go
 //	          ├ table of sessions, each two flows                       table.go, session.go, flow.go
@@ -42,6 +42,7 @@
 //	published in the buffer ring    the kernel, which may write to it          (uring)
 //	in a flow's queue               the flow
 //	the front of a queue, sending   the kernel reads it, the flow keeps it     (uring)
+//	on loan                         the kernel reads what a flow has sent already: a send without a copy, uring_zerocopy.go
 //
 // Every hand-over names the owner it expects and panics on another.
 //

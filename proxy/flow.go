@@ -127,6 +127,7 @@ func (q *segQueue) fill(b *slab, data []byte) int {
 func (q *segQueue) consume(b *slab, n int) {
 	q.bytes -= n
 	first, last, count := q.head, noSeg, 0
+	lent := uint8(0)
 	for q.head != noSeg {
 		g := &b.segs[q.head]
 		have := int(g.end - g.off)
@@ -137,12 +138,17 @@ func (q *segQueue) consume(b *slab, n int) {
 		n -= have
 		last = q.head
 		q.head = g.next
+		lent |= g.lent
 		count++
 	}
-	if count > 0 {
+	switch {
+	case count == 0:
+	case lent != 0:
+		b.putLent(first, count)
+	default:
 		b.putRun(first, last, count, ownFlow)
-		q.segs -= int32(count)
 	}
+	q.segs -= int32(count)
 	if q.head == noSeg {
 		q.tail = noSeg
 	}

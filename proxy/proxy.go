@@ -86,6 +86,10 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if err = p.chooseEngine(); err != nil {
 		return nil, err
 	}
+	if lend := cfg.ZeroCopy == ZeroCopyAuto || cfg.ZeroCopy == ZeroCopyOn; lend && (p.uring == nil || !p.uring.sendZC) {
+		cfg.Logger.Warn("everything is copied: zero-copy send takes io_uring with the features send-zc and registered-buffers",
+			"engine", p.info.Engine, "zerocopy", cfg.ZeroCopy)
+	}
 	if cfg.Log != "" {
 		p.log, err = accesslog.Open(accesslog.Options{
 			Path: cfg.Log, Format: cfg.LogFormat, Overflow: cfg.LogOverflow, Rings: len(cpus), RingBytes: logRingBytes,

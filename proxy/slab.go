@@ -22,6 +22,7 @@ const (
 	ownFree   owner = iota // in the slab's free list
 	ownKernel              // published in a buffer ring, the kernel may write to it
 	ownFlow                // holds bytes of one flow, queued or being sent
+	ownLoan                // sent, but the kernel still reads it
 )
 
 // seg is what the slab knows of one buffer: the bytes [off:end) of it are in use.
@@ -29,13 +30,14 @@ type seg struct {
 	next     int32
 	off, end uint16
 	owner    owner
+	lent     uint8 // sends without a copy that may still read it
 }
 
 // slab is a loop's memory for bytes in transit: count segments of segSize in one anonymous mapping, so that the kernel may
 // keep their addresses and the garbage collector never looks at them. Pages cost nothing until first used. The free list
 // is last in, first out: what is reused is warm in the cache.
 //
-// Invariant: every segment is in exactly one of the free list, a buffer ring, or one flow's queue.
+// Invariant: every segment is in exactly one of the free list, a buffer ring, or one flow's queue, or is on loan.
 type slab struct {
 	mem  []byte
 	segs []seg
@@ -113,6 +115,40 @@ func (b *slab) move(id int32, from, to owner) *seg {
 	}
 	g.owner = to
 	return g
+}
+
+// putLent returns count linked segments that a flow owns, some of which are on loan: those come back when they are no longer.
+func (b *slab) putLent(first int32, count int) {
+	for id := first; count > 0; count-- {
+		g := &b.segs[id]
+		next := g.next
+		if g.lent > 0 {
+			b.move(id, ownFlow, ownLoan)
+		} else {
+			b.put(id, ownFlow)
+		}
+		id = next
+	}
+}
+
+// lend notes that a send without a copy reads count neighbours, which a flow owns; repay that it does no longer. A flow that is
+// through with a segment on loan leaves it to the last such send.
+func (b *slab) lend(first, count int32) {
+	for id := first; id < first+count; id++ {
+		b.segs[id].lent++
+	}
+}
+
+func (b *slab) repay(first, count int32) {
+	for id := first + count - 1; id >= first; id-- { // so that they come out again in the order of memory
+		g := &b.segs[id]
+		if g.lent == 0 {
+			panic(fmt.Sprintf("segment %d, owned by %d, is not on loan", id, g.owner))
+		}
+		if g.lent--; g.lent == 0 && g.owner == ownLoan {
+			b.put(id, ownLoan)
+		}
+	}
 }
 
 // bytes is the part of a segment that is in use.

@@ -22,6 +22,7 @@ const (
 	opUnblock = 7 // the worker's wake-up
 	opPoll    = 8
 	opRoom    = 10
+	opLend    = 12 // a send without a copy; its slot is the number of a loan
 )
 
 const (
@@ -52,6 +53,7 @@ type uringEngine struct {
 	target   *address
 	setup    uringSetup
 	direct   direct // of tunnels
+	lender   lender
 	scratch  []byte // of drain; nil = no draining
 	peer     unix.RawSockaddrAny
 
@@ -76,6 +78,7 @@ type uringSetup struct {
 	acceptMultishot bool
 	recvMultishot   bool
 	recvBundle      bool
+	sendZC          bool
 	buffers         int
 	faults          uint64 // seed of faults made for tests, 0 = none
 }
@@ -88,6 +91,7 @@ func newUringSetup(report *ring.Report) uringSetup {
 		acceptMultishot: report.Has(ring.FeatAcceptMultishot),
 		recvMultishot:   report.Has(ring.FeatRecvMultishot),
 		recvBundle:      report.Has(ring.FeatRecvBundle),
+		sendZC:          report.Has(ring.FeatSendZC) && report.Has(ring.FeatRegisteredBuffers),
 	}
 }
 
@@ -119,6 +123,7 @@ func (e *uringEngine) open() (err error) {
 	if e.ring.Flags()&ring.SetupDeferTaskrun != 0 {
 		e.scratch = e.direct.scratch
 	}
+	e.openLender()
 	e.readClock()
 	e.wheel.init(e.now)
 	e.refill()
@@ -245,6 +250,8 @@ func (e *uringEngine) handle(c *ring.CQE) {
 		e.onPoll(r)
 	case opRoom, opRoom + 1:
 		e.onRoom(r)
+	case opLend:
+		e.onLend(r, c)
 	case opConnect:
 		e.dialled(r, *c)
 	case opCancel:

@@ -99,7 +99,7 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	}
 	e.touch(s)
 	if c.Res > 0 {
-		if c.Res >= bulkRecv && e.scratch != nil {
+		if c.Res >= bulkRecv && e.scratch != nil && !e.lends(s) {
 			s.eng.bulk[d] = bulkPatience
 		}
 		return
@@ -225,9 +225,11 @@ func (e *uringEngine) send(s *session, d side) {
 	f := &s.flow[d]
 	to, r := int(s.fd[d^1]), uint64(newRef(opSend+uint8(d), s.gen, s.slot))
 	e.cork(s, d^1)
-	if f.queue.segs == 1 {
+	switch {
+	case e.lend(s, d):
+	case f.queue.segs == 1:
 		e.ring.PrepSend(to, e.slab.bytes(f.queue.head), unix.MSG_NOSIGNAL, r)
-	} else {
+	default:
 		e.ring.PrepSendv(to, e.gather(f), unix.MSG_NOSIGNAL, r)
 	}
 	f.sending = true
@@ -300,7 +302,11 @@ func (e *uringEngine) disarm(s *session, d side) {
 }
 
 func (e *uringEngine) cancel(s *session, op uint8) {
-	e.ring.PrepCancel(uint64(newRef(op, s.gen, s.slot)), 0, uint64(newRef(opCancel, s.gen, s.slot)))
+	e.cancelRef(s, newRef(op, s.gen, s.slot))
+}
+
+func (e *uringEngine) cancelRef(s *session, what ref) {
+	e.ring.PrepCancel(uint64(what), 0, uint64(newRef(opCancel, s.gen, s.slot)))
 	s.eng.inFlight++
 }
 
@@ -321,7 +327,10 @@ func (e *uringEngine) cancelAll(s *session) {
 	s.eng.closing = true
 	for d := range s.flow {
 		e.disarm(s, side(d))
-		if s.flow[d].sending {
+		switch n := s.eng.lent[d]; {
+		case n > 0:
+			e.cancelRef(s, newRef(opLend, 0, n-1))
+		case s.flow[d].sending:
 			e.cancel(s, opSend+uint8(d))
 		}
 		if s.eng.roomArmed[d] {

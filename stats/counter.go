@@ -37,14 +37,17 @@ const (
 	BytesTunnelIn
 	BytesTunnelOut
 
-	ReadPauses    // times a fast side was no longer read because its peer is slow
-	PendingPauses // times a client was no longer read because it has too many requests outstanding
-	NoBuffer      // times a receive found no buffer
-	NoPipe        // times a tunnel's data was copied for want of a pipe
-	AcceptErrors  // failed accepts
-	AcceptPauses  // times accepting was suspended
-	RefusedConns  // clients refused because their address has too many connections; not among Accepted
-	RefusedRate   // clients refused because their address connects too often; not among Accepted
+	ReadPauses     // times a fast side was no longer read because its peer is slow
+	PendingPauses  // times a client was no longer read because it has too many requests outstanding
+	NoBuffer       // times a receive found no buffer
+	ZeroCopySends  // sends without a copy
+	ZeroCopyCopied // those of them that the kernel copied after all
+	ZeroCopyDenied // times sending without a copy was given up: no memory to lock, or a socket that cannot
+	NoPipe         // times a tunnel's data was copied for want of a pipe
+	AcceptErrors   // failed accepts
+	AcceptPauses   // times accepting was suspended
+	RefusedConns   // clients refused because their address has too many connections; not among Accepted
+	RefusedRate    // clients refused because their address connects too often; not among Accepted
 
 	LogDropped // lines that the access log dropped
 
@@ -93,6 +96,7 @@ var counterNames = [NumCounters]string{
 	BytesRequest: "bytes_request", BytesResponse: "bytes_response",
 	BytesTunnelIn: "bytes_tunnel_in", BytesTunnelOut: "bytes_tunnel_out",
 	ReadPauses: "read_pauses", PendingPauses: "pending_pauses", NoBuffer: "no_buffer", NoPipe: "no_pipe",
+	ZeroCopySends: "zerocopy_sends", ZeroCopyCopied: "zerocopy_copied", ZeroCopyDenied: "zerocopy_denied",
 	AcceptErrors: "accept_errors", AcceptPauses: "accept_pauses",
 	RefusedConns: "refused_conns_per_ip", RefusedRate: "refused_rate_per_ip",
 	LogDropped: "log_dropped",

@@ -47,6 +47,7 @@ func newOptions() *options {
 			Accept:           proxy.AcceptReuseport,
 			Backlog:          4096,
 			NoDelay:          true,
+			ZeroCopy:         proxy.ZeroCopyOff,
 			KeepAlive:        60 * time.Second,
 			MaxLine:          16 << 20,
 			MaxBuffer:        256 << 10,
@@ -117,7 +118,7 @@ func (o *options) addEngine() {
 		},
 		setting{
 			name: "accept", meta: "WAY", value: wordValue(&c.Accept, proxy.AcceptReuseport, proxy.AcceptSingle),
-			help: "reuseport: a listener for each loop, which evens out with the others; single: one accepts for all loops",
+			help: "reuseport: a listener for each loop; single: one accepts for all loops",
 		},
 	)
 	o.add(
@@ -133,6 +134,10 @@ func (o *options) addEngine() {
 		setting{
 			name: "cork", meta: "BOOL", value: boolValue(&c.Cork),
 			help: "TCP_CORK around the sends of one wake-up",
+		},
+		setting{
+			name: "zerocopy", meta: "WAY", value: wordValue(&c.ZeroCopy, proxy.ZeroCopyOff, proxy.ZeroCopyAuto, proxy.ZeroCopyOn),
+			help: "no copy of large data sent, on io_uring; auto: where the kernel agrees; on: always",
 		},
 	)
 }
