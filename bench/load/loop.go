@@ -44,8 +44,10 @@ type loop struct {
 	in, pattern, scratch, outAnswers []byte
 	iov                              []unix.Iovec
 	ends                             []int32
+	script                           *script // nil = requests are copied
 
 	verify    bool
+	skims     bool // the responder reads heads only
 	feeding   bool // requests are still being made
 	connected int
 	endedN    int    // connections in state ending whose end has come
@@ -90,19 +92,27 @@ func newLoop(opt *Options, index int, target *sys.Addr) (*loop, error) {
 	}
 	l.rng.Seed(opt.Seed, uint64(index))
 	for i := range l.conns {
-		l.conns[i] = conn{fd: -1, slot: int32(i)}
-		window := 1
-		for window < min(opt.Depth, 1024) {
-			window *= 2
-		}
-		l.conns[i].window = make([]request, window)
+		l.conns[i] = conn{fd: -1, slot: int32(i), window: make([]request, windowFor(opt.Depth))}
 	}
 	l.paused = make([]int32, 0, active)
 	var err error
+	if l.script, err = newScript(opt, active); err != nil {
+		return nil, err
+	}
 	if l.poll, err = sys.NewPoller(); err != nil {
+		l.script.close()
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	return l, nil
+}
+
+// windowFor is how many requests a connection has room for at first: a power of two.
+func windowFor(depth int) int {
+	window := 1
+	for window < min(depth, 1024) {
+		window *= 2
+	}
+	return window
 }
 
 // shareOf is one thread's part of n.
@@ -121,6 +131,7 @@ func (l *loop) openResponder(addr *sys.Addr) error {
 		return err
 	}
 	l.listen = fd
+	l.skims = l.script != nil && !l.opt.Echo && l.opt.Threads == 1 && addr.IsTCP()
 	if l.opt.NoDelay && addr.IsTCP() {
 		sys.SetOption(fd, unix.SOL_TCP, unix.TCP_NODELAY, 1) // accepted sockets inherit it
 	}
@@ -145,6 +156,7 @@ func (l *loop) close() {
 		sys.Close(l.listen)
 	}
 	l.poll.Close()
+	l.script.close()
 }
 
 // turn serves everything that is ready. With nothing ready it waits, at most until wake (0 = no appointment).

@@ -18,6 +18,10 @@ type upstream struct {
 	unread  bool // true exactly when input may be left in the socket
 	pending []byte
 	in      asked
+
+	// Of an upstream that skims: the request that comes in, how many there were, and the bytes of its data that are missing.
+	seq, count uint64
+	left       int
 }
 
 // asked is the state of an unfinished request between two reads.
@@ -76,6 +80,9 @@ func (l *loop) upstreamEvent(slot int32, gen, events uint32) error {
 		if !l.reply(slot, rest) {
 			return nil
 		}
+	}
+	if l.skims {
+		return l.skim(slot)
 	}
 	for u.unread && !u.blocked {
 		n, errno := sys.Read(u.fd, l.in)

@@ -75,6 +75,17 @@ func (l *loop) flush(c *conn, now int64) error {
 		if c.sent >= last {
 			return nil
 		}
+		if l.script.has(c, c.sent) {
+			at, offered := l.script.gather(l, c, last, now)
+			n, errno := sys.SendFile(c.fd, l.script.fd, at, offered)
+			if errno == 0 {
+				offered = n // less than offered is no sign of a full socket here: try again until EAGAIN
+			}
+			if err := l.took(c, n, offered, errno); err != nil {
+				return err
+			}
+			continue
+		}
 		offered := l.gather(c, last, now)
 		if l.opt.Split > 0 && c.rest == 0 {
 			offered /= 2
@@ -89,16 +100,24 @@ func (l *loop) flush(c *conn, now int64) error {
 		} else {
 			n, errno = sys.SendVector(c.fd, l.iov)
 		}
-		if errno == unix.EAGAIN {
-			n, c.blocked = 0, true
-		} else if errno != 0 {
-			return l.lost(c, errno)
+		if err := l.took(c, n, offered, errno); err != nil {
+			return err
 		}
-		if n < offered {
-			c.blocked = true
-		}
-		l.account(c, n)
 	}
+	return nil
+}
+
+// took judges what the kernel has taken of what was offered.
+func (l *loop) took(c *conn, n, offered int, errno unix.Errno) error {
+	if errno == unix.EAGAIN {
+		n = 0
+	} else if errno != 0 {
+		return l.lost(c, errno)
+	}
+	if n < offered {
+		c.blocked = true
+	}
+	l.account(c, n)
 	return nil
 }
 

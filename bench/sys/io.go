@@ -20,6 +20,21 @@ func Read(fd int32, b []byte) (n int, errno unix.Errno) {
 	}
 }
 
+// Discard takes up to size bytes off a TCP socket without copying them anywhere (MSG_TRUNC, tcp(7)); n is 0 at the end of the
+// stream.
+func Discard(fd int32, size int) (n int, errno unix.Errno) {
+	for {
+		r, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), 0, uintptr(size), unix.MSG_TRUNC, 0, 0)
+		if e == unix.EINTR {
+			continue
+		}
+		if e != 0 {
+			return 0, e
+		}
+		return int(r), 0
+	}
+}
+
 // Send is sendto(2) with MSG_NOSIGNAL and without the scheduler.
 func Send(fd int32, b []byte) (n int, errno unix.Errno) {
 	for {
@@ -40,6 +55,20 @@ func SendVector(fd int32, iov []unix.Iovec) (n int, errno unix.Errno) {
 	hdr := unix.Msghdr{Iov: unsafe.SliceData(iov), Iovlen: uint64(len(iov))}
 	for {
 		r, _, e := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&hdr)), unix.MSG_NOSIGNAL)
+		if e == unix.EINTR {
+			continue
+		}
+		if e != 0 {
+			return 0, e
+		}
+		return int(r), 0
+	}
+}
+
+// SendFile is sendfile(2) of size bytes of a file from at on, which stays where it is read.
+func SendFile(fd int32, file int, at int64, size int) (n int, errno unix.Errno) {
+	for {
+		r, _, e := unix.RawSyscall6(unix.SYS_SENDFILE, uintptr(fd), uintptr(file), uintptr(unsafe.Pointer(&at)), uintptr(size), 0, 0)
 		if e == unix.EINTR {
 			continue
 		}
