@@ -130,7 +130,7 @@ func (s *Server) Serve(source Source) {
 	s.source = source
 	runtime.SetMutexProfileFraction(mutexSampling)
 	s.http = &http.Server{
-		Handler:           s.guard(s.routes()),
+		Handler:           yielding(s.guard(s.routes())),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
