@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,23 +176,12 @@ func (p *process) status(name string) int64 {
 // rss is the resident memory in bytes.
 func (p *process) rss() int64 { return p.status("VmRSS") << 10 }
 
-// cpu is the time that all threads have spent on a CPU so far (schedstat: nanoseconds, where stat has ticks of 10 ms).
-func (p *process) cpu() (spent time.Duration) {
+// cpu is the time that the child has been on a CPU, with all its threads, those that have ended too (clock_getcpuclockid(3)).
+func (p *process) cpu() time.Duration {
 	p.t.Helper()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.pid()))
-	ok(p.t, err)
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-			continue // a thread that has ended
-		}
-		ok(p.t, err)
-		onCPU, _, _ := strings.Cut(string(b), " ")
-		ns, err := strconv.ParseInt(onCPU, 10, 64)
-		ok(p.t, err)
-		spent += time.Duration(ns)
-	}
-	return spent
+	var spent unix.Timespec
+	ok(p.t, unix.ClockGettime(int32(^p.pid()<<3|2), &spent))
+	return time.Duration(spent.Nano())
 }
 
 // descriptors is how many file descriptors are open, and what each is.
