@@ -57,7 +57,8 @@ type loop struct {
 	answered, naks, bytesIn, bytesOut, bytesAsked uint64
 	histograms
 	sameTook, sameCount int64 // answers in a row with the same time, not recorded yet
-	from, until         int64 // measured window; open loop records what was due in it
+	from, until         int64 // measured window
+	recorded            int64 // open loop records what was due after from and before this
 	nextDue             float64
 	nextConn            int32
 	now                 int64

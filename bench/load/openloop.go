@@ -22,7 +22,7 @@ func (l *loop) arrivals() error {
 			l.nextConn = 0
 		}
 		c.enqueue(l.opt.Mix.pick(&l.rng), due)
-		if due >= l.from {
+		if due >= l.from && due < l.recorded {
 			record(l.lag, l.now-due, 1)
 		}
 		if !c.dirty {
@@ -55,7 +55,7 @@ func (l *loop) gap() float64 {
 // recordOpen records an answer of the open loop: the response time since the request was due, and the service time since
 // it was sent. What was due outside the measured window is not recorded, whenever it is answered.
 func (l *loop) recordOpen(r *request, now int64) {
-	if r.due >= l.from && r.due < l.until {
+	if r.due >= l.from && r.due < l.recorded {
 		record(l.response, now-r.due, 1)
 		record(l.service, now-r.sent, 1)
 	}

@@ -171,7 +171,7 @@ func TestOpenLoopCountsFromTheSchedule(t *testing.T) {
 	}
 	defer l.poll.Close()
 	ms := int64(time.Millisecond)
-	l.feeding, l.from, l.until, l.nextDue = true, ms, 51*ms, float64(ms)
+	l.feeding, l.from, l.until, l.recorded, l.nextDue = true, ms, 51*ms, 51*ms, float64(ms)
 	l.now = 51 * ms
 	if err := l.arrivals(); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,11 @@ var Figures = []Figure{
 		},
 	},
 	{"p50", "ns", true, func(r *Run) (float64, bool) { return float64(r.Result.Latency().P50), r.Result.Latency().Count > 0 }, nil},
-	{"p99", "ns", true, func(r *Run) (float64, bool) { return float64(r.Result.Latency().P99), r.Result.Latency().Count > 0 }, nil},
+	{
+		"p99", "ns", true,
+		func(r *Run) (float64, bool) { return float64(r.Result.Latency().P99), r.Result.Latency().Count > 0 },
+		func(t *load.Turn) (float64, bool) { return float64(t.P99), t.P99 > 0 },
+	},
 	{"p99.9", "ns", true, func(r *Run) (float64, bool) { return float64(r.Result.Latency().P999), r.Result.Latency().Count > 0 }, nil},
 	{"memory", "B", true, func(r *Run) (float64, bool) { return float64(usage(r).Resident), r.Result.Usage != nil }, nil},
 	{"B/conn", "B", true, func(r *Run) (float64, bool) { return usage(r).PerConn, r.Result.Usage != nil }, nil},

@@ -99,7 +99,7 @@ func parse(fs *flag.FlagSet, args []string, stdout io.Writer) error {
 	err := ff.Parse(fs, args, ff.WithEnvVarPrefix("FOOBENCH"))
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(stdout, "usage: %s\n\n", fs.Name())
+		fmt.Fprintf(stdout, "usage: %s\n\n%s\n", fs.Name(), about(fs.Name()))
 		fs.SetOutput(stdout)
 		fs.PrintDefaults()
 		return err
@@ -108,6 +108,35 @@ func parse(fs *flag.FlagSet, args []string, stdout io.Writer) error {
 		return usageError("%w; %s --help lists the flags", err, command)
 	}
 	return nil
+}
+
+// examples are what the help of a command shows beside its flags.
+var examples = map[string]string{
+	"load":    "foobench load -c 64 -R 20000 --arrivals poisson -d 30s 127.0.0.1:8001",
+	"stream":  "foobench stream --both --respond 127.0.0.1:8000 127.0.0.1:8001",
+	"compare": "foobench compare --targets fooproxy-uring,haproxy --workloads pingpong,bulk16k --time 800ms",
+	"report":  "foobench report --html page.html bench/out/report.json",
+	"diff":    "foobench diff before.json after.json",
+	"profile": "foobench profile --engine epoll --workload bulk16k",
+	"respond": "foobench respond --listen 127.0.0.1:8000 --reply empty",
+	"relay":   "foobench relay --kind poll --listen 127.0.0.1:8001 --forward 127.0.0.1:8000",
+	"concept": "foobench concept cork",
+	"floor":   "foobench floor --core 0",
+}
+
+// about is what a command does, and an example. usage begins with "foobench" and its name.
+func about(usage string) string {
+	name := strings.Fields(usage)[1]
+	for _, c := range commands() {
+		if c.name == name {
+			text := strings.ToUpper(c.summary[:1]) + c.summary[1:] + ".\n"
+			if example := examples[name]; example != "" {
+				text += "\n  " + example + "\n"
+			}
+			return text
+		}
+	}
+	return ""
 }
 
 func overview(w io.Writer) {
