@@ -48,8 +48,8 @@ func (w *worker) give(fd int32) bool {
 	return true
 }
 
-// take returns the descriptors given since the last call, in into's memory; after the last call there will be none. They have
-// counted as the loop's, and do so again once they are begun.
+// take returns the descriptors given since the last call, in into's memory; after the last call there will be none. They count
+// as the loop's: whoever begins one takes it off again.
 func (w *worker) take(into []int32, last bool) []int32 {
 	w.handoff.Lock()
 	defer w.handoff.Unlock()
@@ -57,6 +57,5 @@ func (w *worker) take(into []int32, last bool) []int32 {
 	w.gifts.Store(false)
 	into = append(into[:0], w.given...)
 	w.given = w.given[:0]
-	w.core.load.Add(-int64(len(into)))
 	return into
 }

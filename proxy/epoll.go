@@ -300,6 +300,7 @@ func (e *epollEngine) adopt(last bool) {
 		length := uint32(unsafe.Sizeof(e.peer))
 		_, _, _ = unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&e.peer)), uintptr(unsafe.Pointer(&length)))
 		e.begun(fd)
+		e.load.Add(-1)
 	}
 }
 

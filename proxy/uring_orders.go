@@ -85,6 +85,7 @@ func (e *uringEngine) adopt(last bool) {
 	e.given = e.worker.take(e.given, last)
 	for _, fd := range e.given {
 		e.begun(fd)
+		e.load.Add(-1)
 	}
 }
 
