@@ -42,7 +42,7 @@ func TestSpliceMovesEverything(t *testing.T) {
 	if err := Splice(&b, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
-	if lines := strings.Count(b.String(), "\n"); lines != 5 {
+	if lines := strings.Count(b.String(), "\n"); lines != 14 {
 		t.Fatal(b.String())
 	}
 }

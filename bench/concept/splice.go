@@ -16,28 +16,42 @@ type mover struct {
 	move func(from, to int32) (n int, err error)
 }
 
-// Splice measures moving a stream between two TCP connections, in nanoseconds per KiB of the thread that moves. The other
-// ends are served in the same thread but not counted.
+// spliceFlags never wait; whether a socket does is up to its own mode.
+const spliceFlags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
+
+// Splice measures moving a stream between two connections, TCP and unix, in nanoseconds per KiB of the thread that moves. The
+// other ends are served in the same thread but not counted.
 func Splice(w io.Writer, over time.Duration) error {
-	fmt.Fprintf(w, "%-34s %12s\n", "one bulk stream, TCP to TCP", "ns/KiB")
-	movers := []mover{copier(64 << 10), copier(256 << 10)}
-	for _, size := range []int{64 << 10, 1 << 20} {
-		m, pipe, err := splicer(size)
-		if err != nil {
-			return err
+	for _, kind := range []struct {
+		name string
+		pair func() (a, b int32, err error)
+	}{{"TCP to TCP", sys.Pair}, {"unix to unix", unixPair}} {
+		fmt.Fprintf(w, "%-34s %12s\n", "one bulk stream, "+kind.name, "ns/KiB")
+		movers := []mover{copier(64 << 10), copier(256 << 10)}
+		for _, size := range []int{64 << 10, 1 << 20} {
+			for _, inspect := range []bool{false, true} {
+				m, stop, err := splicer(size, inspect)
+				if err != nil {
+					return err
+				}
+				defer stop()
+				movers = append(movers, m)
+			}
 		}
-		defer unix.Close(pipe[0])
-		defer unix.Close(pipe[1])
-		movers = append(movers, m)
-	}
-	for _, m := range movers {
-		ns, err := measureMover(&m, over)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+		for _, m := range movers {
+			ns, err := measureMover(&m, kind.pair, over)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", kind.name, m.name, err)
+			}
+			fmt.Fprintf(w, "  %-32s %12.0f\n", m.name, ns)
 		}
-		fmt.Fprintf(w, "  %-32s %12.0f\n", m.name, ns)
 	}
 	return nil
+}
+
+func unixPair() (a, b int32, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	return int32(fds[0]), int32(fds[1]), err
 }
 
 func copier(size int) mover {
@@ -55,43 +69,80 @@ func copier(size int) mover {
 	}}
 }
 
-// splicer moves pages through a pipe of a size; the bytes are never in this process.
-func splicer(size int) (mover, [2]int, error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
-		return mover{}, fds, fmt.Errorf("pipe: %w", err)
+// splicer moves pages through a pipe of a size. To inspect the bytes, tee(2) lets a second pipe have the same pages, which are
+// read from there: one copy instead of two.
+func splicer(size int, inspect bool) (m mover, stop func(), err error) {
+	var through, aside [2]int
+	for _, fds := range []*[2]int{&through, &aside} {
+		if err := newPipe(fds, size); err != nil {
+			return mover{}, nil, err
+		}
 	}
-	if _, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, size); err != nil {
-		unix.Close(fds[0])
-		unix.Close(fds[1])
-		return mover{}, fds, fmt.Errorf("a pipe of %d bytes: %w", size, err)
+	stop = func() {
+		for _, fd := range []int{through[0], through[1], aside[0], aside[1]} {
+			unix.Close(fd)
+		}
 	}
-	const flags = unix.SPLICE_F_MOVE | unix.SPLICE_F_NONBLOCK
-	return mover{fmt.Sprintf("splice, %d KiB pipe", size>>10), func(from, to int32) (int, error) {
-		n, err := unix.Splice(int(from), nil, fds[1], nil, size, flags)
+	name, seen := "splice", make([]byte, size)
+	if inspect {
+		name = "splice + tee + read"
+	}
+	return mover{fmt.Sprintf("%s, %d KiB pipe", name, size>>10), func(from, to int32) (int, error) {
+		n, err := unix.Splice(int(from), nil, through[1], nil, size, spliceFlags)
 		if err != nil {
 			return 0, err
 		}
+		if inspect {
+			if err := look(through[0], aside, seen[:n]); err != nil {
+				return 0, err
+			}
+		}
 		for left := n; left > 0; {
-			out, err := unix.Splice(fds[0], nil, int(to), nil, int(left), flags)
+			out, err := unix.Splice(through[0], nil, int(to), nil, int(left), spliceFlags)
 			if err != nil {
 				return 0, err
 			}
 			left -= out
 		}
 		return int(n), nil
-	}}, fds, nil
+	}}, stop, nil
+}
+
+// look reads what is in a pipe without taking it out.
+func look(pipe int, aside [2]int, into []byte) error {
+	n, err := unix.Tee(pipe, aside[1], len(into), unix.SPLICE_F_NONBLOCK)
+	if err != nil || int(n) != len(into) {
+		return fmt.Errorf("tee of %d bytes: %d, %w", len(into), n, err)
+	}
+	for len(into) > 0 {
+		got, err := unix.Read(aside[0], into)
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		into = into[got:]
+	}
+	return nil
+}
+
+func newPipe(fds *[2]int, size int) error {
+	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		return fmt.Errorf("pipe: %w", err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, size); err != nil {
+		return fmt.Errorf("a pipe of %d bytes: %w", size, err)
+	}
+	return nil
 }
 
 // measureMover keeps 128 KiB on the way: filled in at one end, moved (this is timed), dropped at the other.
-func measureMover(m *mover, over time.Duration) (nsPerKiB float64, err error) {
-	source, from, err := sys.Pair()
+func measureMover(m *mover, pair func() (a, b int32, err error), over time.Duration) (nsPerKiB float64, err error) {
+	source, from, err := pair()
 	if err != nil {
 		return 0, err
 	}
 	defer sys.Close(source)
 	defer sys.Close(from)
-	to, sink, err := sys.Pair()
+	to, sink, err := pair()
 	if err != nil {
 		return 0, err
 	}

@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 	o := mustParse(t)
 	want := proxy.Config{
 		Listen: ":8001", Forward: "127.0.0.1:8000", Engine: "auto", Pin: true, Accept: "reuseport", Backlog: 4096,
-		NoDelay: true, ZeroCopy: "off", KeepAlive: time.Minute, MaxLine: 16 << 20, MaxBuffer: 256 << 10, Arbitrary: "close",
+		NoDelay: true, ZeroCopy: "off", KeepAlive: time.Minute, MaxLine: 16 << 20, MaxBuffer: 512 << 10, Arbitrary: "close",
 		OnViolation: "close", TimeoutConnect: 5 * time.Second, TimeoutLine: time.Minute, TimeoutHalfClose: time.Minute,
 		LogFormat: "text", LogOverflow: "drop", LogSample: 1,
 	}

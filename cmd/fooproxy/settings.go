@@ -50,7 +50,7 @@ func newOptions() *options {
 			ZeroCopy:         proxy.ZeroCopyOff,
 			KeepAlive:        60 * time.Second,
 			MaxLine:          16 << 20,
-			MaxBuffer:        256 << 10,
+			MaxBuffer:        512 << 10,
 			Arbitrary:        proxy.Close,
 			OnViolation:      proxy.Close,
 			TimeoutConnect:   5 * time.Second,
