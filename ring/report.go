@@ -93,13 +93,13 @@ func (p *Report) remedy(f Feature) string {
 	switch {
 	case r.Reason == reasonOff:
 		return "leave out the option that switches it off"
-	case r.Errno == unix.ENOSYS:
+	case r.Errno == unix.ENOSYS && p.Disabled < 0: // a kernel that has the sysctl has io_uring: then a seccomp filter says so
 		return "run Linux 6.1 or later, built with CONFIG_IO_URING"
 	case r.Errno == unix.EPERM && p.Disabled == 2:
 		return "sysctl kernel.io_uring_disabled=0"
 	case r.Errno == unix.EPERM && p.Disabled == 1:
 		return "sysctl kernel.io_uring_disabled=0, or run with a group that kernel.io_uring_group names, or with CAP_SYS_ADMIN"
-	case r.Errno == unix.EPERM || r.Errno == unix.EACCES:
+	case r.Errno == unix.EPERM || r.Errno == unix.EACCES || r.Errno == unix.ENOSYS:
 		return "let the sandbox allow io_uring_setup, io_uring_enter and io_uring_register " +
 			"(a container's default seccomp profile forbids them; so may a security module)"
 	case r.Errno == unix.ENOMEM:
