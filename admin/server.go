@@ -157,11 +157,19 @@ func (s *Server) sample() {
 	}
 }
 
-// Close ends everything at once.
+// closePatience is how long Close waits for answers that are under way.
+const closePatience = time.Second
+
+// Close ends everything: answers that are under way are given, if they do not take long. Who has asked for a drain is told so,
+// though the process may have nothing else to wait for.
 func (s *Server) Close() {
 	close(s.stop)
 	if s.http != nil {
-		_ = s.http.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+		defer cancel()
+		if s.http.Shutdown(ctx) != nil {
+			_ = s.http.Close()
+		}
 	}
 	_ = s.listener.Close()
 	s.running.Wait()

@@ -12,7 +12,7 @@ import (
 // What a long soak adds, and judges: FOO_FAULTS switches it on.
 const (
 	soakHeld   = 2000                   // connections held all the while
-	soakBeat   = 15 * time.Second       // between two requests of such a one
+	soakBeat   = 8 * time.Second        // between two requests of such a one
 	soakFlight = 100 * time.Millisecond // of the canary, after each look
 	soakIdle   = 5 * time.Second        // for which the proxy is watched once the load is over
 	soakCalm   = 0.4                    // of a run are its warm-up: what the proxy keeps for good has come by then
@@ -45,7 +45,7 @@ func (s *soak) hold(span time.Duration) {
 	for range soakHeld {
 		t := &talk{
 			id: s.nextID(), client: clientWhole, server: serverAnswer, chunk: 48, reqMax: 20, ansMax: 20,
-			n: int(span/soakBeat)*4 + 10, late: true, rest: soakBeat, hurry: s.held.hurry,
+			n: int(span/soakBeat)*4 + 20, late: true, rest: soakBeat, hurry: s.held.hurry,
 		}
 		s.held.all.Go(func() { s.play(t) })
 	}

@@ -29,7 +29,7 @@ type loopRig struct {
 }
 
 // loopPatience bounds what comes after a few turns unless something is broken.
-const loopPatience = 5 * time.Second
+const loopPatience = 20 * time.Second
 
 var engines = []string{EngineEpoll, EngineUring}
 
