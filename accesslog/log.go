@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/bits"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,17 +104,19 @@ func Open(o Options) (*Log, error) {
 	}
 	longest := lineMax + dataLine(o.Data)
 	size := 1 << bits.Len(uint(max(o.RingBytes, ringLines*longest)-1))
-	fd, err := openFile(o.Path)
-	if err != nil {
-		return nil, err
-	}
 	l := &Log{
 		path: o.Path, block: block, sample: max(o.Sample, 1), shape: shape, rings: make([]*Ring, o.Rings),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), patience: 2 * time.Second,
 	}
-	for i := range l.rings {
-		l.rings[i] = newRing(l, shape, size, longest)
-		l.rings[i].format.dataMax = o.Data
+	if err := l.mapRings(size, longest); err != nil {
+		return nil, err
+	}
+	fd, err := openFile(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range l.rings {
+		r.format.dataMax = o.Data
 	}
 	w := writer{log: l, logger: o.Logger}
 	if w.logger == nil {
@@ -122,6 +125,24 @@ func Open(o Options) (*Log, error) {
 	w.use(fd)
 	go w.run()
 	return l, nil
+}
+
+// mapRings makes the rings in one anonymous mapping. In the Go heap they would be half of what is live there, and let as much
+// garbage again come together before it is collected; here a page costs nothing until a line first comes to it. The mapping is
+// the Log's and goes with it, not with Close: producers may still write lines then, which are counted, and a writer that is stuck
+// in a device reads them. Each of these refers to the Log.
+func (l *Log) mapRings(size, longest int) error {
+	page := os.Getpagesize()
+	stride := (size + longest + page - 1) &^ (page - 1)
+	mem, err := unix.Mmap(-1, 0, len(l.rings)*stride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return fmt.Errorf("map %d KiB for the log's rings: %w", len(l.rings)*stride>>10, err)
+	}
+	runtime.AddCleanup(l, func(mem []byte) { _ = unix.Munmap(mem) }, mem)
+	for i := range l.rings {
+		l.rings[i] = newRing(l, l.shape, size, mem[i*stride:][:size+longest])
+	}
+	return nil
 }
 
 // openFile returns a descriptor to append to. Non-blocking, so that a pipe whose reader is slow cannot hold the writer;

@@ -17,7 +17,7 @@ type pad [128]byte
 // into the slack behind buf[size] and its rest copied to the beginning.
 type Ring struct {
 	log   *Log
-	buf   []byte // size + line bytes
+	buf   []byte // size + line bytes of log's mapping
 	size  uint64 // a power of two
 	line  uint64 // the longest line
 	every int    // one in so many requests is logged, 0 = all
@@ -35,10 +35,9 @@ type Ring struct {
 	_    pad
 }
 
-func newRing(l *Log, s *shape, size, line int) *Ring {
-	return &Ring{
-		log: l, every: l.sample, size: uint64(size), line: uint64(line), buf: make([]byte, size+line), format: newFormat(s),
-	}
+// newRing makes a ring of size bytes; what buf has more is room for the longest line.
+func newRing(l *Log, s *shape, size int, buf []byte) *Ring {
+	return &Ring{log: l, every: l.sample, size: uint64(size), line: uint64(len(buf) - size), buf: buf, format: newFormat(s)}
 }
 
 // skip says whether a request or a lone answer is not to be logged. Counting them keeps the share exact whatever their Seqs,

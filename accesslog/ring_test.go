@@ -12,7 +12,7 @@ import (
 func quietLog(t interface{ Helper() }, shape *shape, size int) (*Log, *Ring) {
 	t.Helper()
 	l := &Log{wake: make(chan struct{}, 1)}
-	r := newRing(l, shape, size, lineMax)
+	r := newRing(l, shape, size, make([]byte, size+lineMax))
 	l.rings = []*Ring{r}
 	return l, r
 }

@@ -76,7 +76,7 @@ func (f *fake) View(v *proxy.View) {
 		f.answer(0)
 	}
 	now := stats.Now()
-	*v = proxy.View{Total: f.set.Snapshot(now)}
+	v.Total, v.Loops, v.Latency = f.set.Snapshot(now), v.Loops[:0], stats.Distribution{}
 	for i := range 2 {
 		v.Loops = append(v.Loops, proxy.LoopView{Snapshot: f.set.Loop(i, now), CPU: i, Busy: time.Duration(now)})
 	}

@@ -26,7 +26,7 @@ type sample struct {
 }
 
 // sampler looks at the proxy once per second and keeps what is needed to speak of the last seconds. The loops have no part
-// in it. A sample is 220 KB.
+// in it. A sample is 220 KB. All of it is used again and again: what is given out is a copy.
 type sampler struct {
 	mu     sync.Mutex
 	ring   [samplesKept]sample
@@ -62,8 +62,9 @@ func (m *sampler) take(source Source, now time.Time) {
 	}
 	m.last1 = m.between(m.newest(1), s)
 	m.last10 = m.between(m.newest(10), s) // scrap has the last ten seconds now
-	m.bars = barsOf(&m.scrap)
-	m.busy1, m.busy10 = busyBetween(m.newest(1), s), busyBetween(m.newest(10), s)
+	m.bars = appendBars(m.bars[:0], &m.scrap)
+	m.busy1 = appendBusy(m.busy1[:0], m.newest(1), s)
+	m.busy10 = appendBusy(m.busy10[:0], m.newest(10), s)
 	m.past.RequestRate = push(m.past.RequestRate, m.view.Total.RequestRate1)
 	m.past.ResponseRate = push(m.past.ResponseRate, m.view.Total.ResponseRate1)
 	m.past.P50 = push(m.past.P50, m.last1.P50)
@@ -79,12 +80,14 @@ func (m *sampler) between(from, to *sample) Quantiles {
 	return quantilesOf(&m.scrap)
 }
 
-func busyBetween(from, to *sample) []float64 {
-	shares := make([]float64, len(to.busy))
-	for i := range shares {
+// appendBusy appends the share of the time between two samples that each loop was busy.
+func appendBusy(shares []float64, from, to *sample) []float64 {
+	for i := range to.busy {
+		share := 0.0
 		if span := to.at.Sub(from.at); span > 0 && i < len(from.busy) {
-			shares[i] = min(max(float64(to.busy[i]-from.busy[i])/float64(span), 0), 1)
+			share = min(max(float64(to.busy[i]-from.busy[i])/float64(span), 0), 1)
 		}
+		shares = append(shares, share)
 	}
 	return shares
 }
@@ -109,7 +112,7 @@ func (m *sampler) history() History {
 func (m *sampler) latency(total *stats.Distribution) *Latency {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &Latency{Total: quantilesOf(total), Last1: m.last1, Last10: m.last10, Distribution: m.bars}
+	return &Latency{Total: quantilesOf(total), Last1: m.last1, Last10: m.last10, Distribution: append([]Bar{}, m.bars...)}
 }
 
 // loops adds how busy they were to what they show.
@@ -135,19 +138,21 @@ func (m *sampler) loops(view []proxy.LoopView) []Loop {
 // barRatio is that of the bounds of neighbouring bars: four to a doubling. The first ends at 1 µs.
 const barRatio = 1.189207115002721
 
-// barsOf cuts a distribution into bars whose bounds have a constant ratio, so that all of it can be seen on one logarithmic
-// scale. There are at most 106, and none is empty at either end.
-func barsOf(d *stats.Distribution) []Bar {
-	bars := []Bar{{UpTo: 1}}
+// appendBars cuts a distribution into bars whose bounds have a constant ratio, so that all of it can be seen on one logarithmic
+// scale, and appends them. There are at most 106, and none is empty at either end.
+func appendBars(bars []Bar, d *stats.Distribution) []Bar {
+	upTo, begun := 1.0, len(bars)
 	d.Each(func(lo, _ int64, n uint64) {
-		last := &bars[len(bars)-1]
-		for from := float64(lo) / float64(time.Microsecond); from > last.UpTo; last = &bars[len(bars)-1] {
-			bars = append(bars, Bar{UpTo: last.UpTo * barRatio})
+		for from := float64(lo) / float64(time.Microsecond); from > upTo; {
+			upTo *= barRatio
+			if len(bars) > begun {
+				bars = append(bars, Bar{UpTo: upTo})
+			}
 		}
-		last.Count += n
+		if len(bars) == begun {
+			bars = append(bars, Bar{UpTo: upTo})
+		}
+		bars[len(bars)-1].Count += n
 	})
-	for len(bars) > 0 && bars[0].Count == 0 {
-		bars = bars[1:]
-	}
 	return bars
 }

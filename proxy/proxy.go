@@ -328,11 +328,10 @@ func (p *Proxy) Snapshot() stats.Snapshot {
 // Tracking says whether requests are matched with their answers.
 func (p *Proxy) Tracking() bool { return p.log != nil || p.cfg.Track }
 
-// Latency is how long the requests that were answered took, over all loops; empty unless they are matched.
-func (p *Proxy) Latency() *stats.Distribution {
-	d := new(stats.Distribution)
+// Latency makes d how long the requests that were answered took, over all loops; empty unless they are matched.
+func (p *Proxy) Latency(d *stats.Distribution) {
+	*d = stats.Distribution{}
 	p.stats.Latency(d)
-	return d
 }
 
 // Reopen reopens the request log, after it was moved away.

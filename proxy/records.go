@@ -59,7 +59,7 @@ func (c *core) untrack(s *session) {
 	n := uint64(s.track.len())
 	c.local[stats.Unanswered] += n
 	c.local[stats.Outstanding] -= n
-	s.track.reset()
+	c.tracks.release(s.track)
 	s.track = nil
 }
 

@@ -56,11 +56,13 @@ type trackTable struct {
 	data    []byte // an excerpt for each entry; nil until one is kept
 }
 
-// trackerPool has the tables that the trackers of one loop do not need at the moment, and their common bound.
+// trackerPool has the trackers of one loop that no connection needs at the moment, the tables that these do not need, and
+// their common bound.
 type trackerPool struct {
 	max   int
 	spare int // bytes of all tables in free
 	free  [][]*trackTable
+	idle  []*tracker // of connections that have ended
 	excerpts
 	seed [2]uint64 // secret, or a client could choose Seqs that all fall into one bucket
 }
@@ -79,7 +81,21 @@ func newTrackerPool(max int) *trackerPool {
 }
 
 // tracker returns a tracker without requests.
-func (p *trackerPool) tracker() *tracker { return &tracker{pool: p} }
+func (p *trackerPool) tracker() *tracker {
+	if n := len(p.idle); n > 0 {
+		k := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		return k
+	}
+	return &tracker{pool: p}
+}
+
+// release takes back a tracker, which forgets everything. There are as many as there have been connections at once.
+func (p *trackerPool) release(k *tracker) {
+	k.reset()
+	*k = tracker{pool: p, begun: [2][]byte{k.begun[client][:0], k.begun[server][:0]}}
+	p.idle = append(p.idle, k)
+}
 
 // newTracker returns a tracker with a pool of its own.
 func newTracker(max int) *tracker { return newTrackerPool(max).tracker() }

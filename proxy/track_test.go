@@ -281,6 +281,28 @@ func TestTrackerKnowsRepeatedAnswers(t *testing.T) {
 	}
 }
 
+// A tracker is used again by another connection, which finds nothing of the one before.
+func TestTrackerIsUsedAgain(t *testing.T) {
+	pool := newTrackerPool(100)
+	pool.size = 10
+	k := pool.tracker()
+	k.add(1, 0, 0)
+	k.match(1)
+	k.add(2, 0, 0)
+	k.begin(client, []byte("REQ 3 begun"))
+	pool.release(k)
+	again := pool.tracker()
+	if again != k || again.len() != 0 || again.answered(1) || len(again.begun[client]) != 0 {
+		t.Errorf("the same one %v, %d requests, knows an answer %v, has %q", again == k, again.len(), again.answered(1), again.begun[client])
+	}
+	if _, _, ok := again.match(2); ok {
+		t.Error("an answer matches the request of another connection")
+	}
+	if pool.tracker() == k {
+		t.Error("one tracker is given to two connections")
+	}
+}
+
 // One operation is one request and its answer.
 func BenchmarkTracker(b *testing.B) {
 	for _, n := range []int{1, 64, 50_000} {

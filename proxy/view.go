@@ -36,8 +36,7 @@ func (p *Proxy) View(v *View) {
 	if p.log != nil {
 		v.Total.Local[stats.LogDropped] = p.log.Dropped()
 	}
-	v.Latency = stats.Distribution{}
-	p.stats.Latency(&v.Latency)
+	p.Latency(&v.Latency)
 }
 
 // Kernel clocks that count a thread's CPU time (CPUCLOCK_SCHED and CPUCLOCK_PERTHREAD_MASK of include/linux/posix-timers.h).

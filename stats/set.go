@@ -26,6 +26,7 @@ const (
 	settleLook  = 100 * time.Microsecond // between two looks at the cores
 	settleAwake = time.Millisecond       // a loop with something to do has woken up within this time
 	settleTurns = 2 * stateTurn          // the turn that is under way, and a whole one after it
+	settleRoom  = 32                     // cores that are watched without allocating
 )
 
 // Settle waits until what had reached the loops' sockets before the call is counted, at most limit. A running loop must
@@ -33,24 +34,26 @@ const (
 // published all that it did; since data may just have arrived and be waking it, it must be found asleep in the same turn
 // for settleAwake.
 func (s *Set) Settle(limit time.Duration) {
-	type watch struct{ start, seen uint64 }
+	type watch struct {
+		start, seen uint64
+		since       time.Time // when seen was first seen
+	}
+	var room [settleRoom]watch // on the stack
+	watched := room[:0]
 	now := time.Now()
 	deadline := now.Add(limit)
-	watched := make([]watch, len(s.cores))
-	same := make([]time.Time, len(s.cores))
-	for i, c := range s.cores {
+	for _, c := range s.cores {
 		state := c.state.Load()
-		watched[i] = watch{start: state, seen: state}
-		same[i] = now
+		watched = append(watched, watch{start: state, seen: state, since: now})
 	}
 	for {
 		waiting := false
 		for i, c := range s.cores {
 			w, state := &watched[i], c.state.Load()
 			if state != w.seen {
-				w.seen, same[i] = state, now
+				w.seen, w.since = state, now
 			}
-			asleep := state&stateIdle != 0 && now.Sub(same[i]) >= settleAwake
+			asleep := state&stateIdle != 0 && now.Sub(w.since) >= settleAwake
 			if !asleep && state&^(stateTurn-1) < w.start&^(stateTurn-1)+settleTurns {
 				waiting = true
 			}

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"fmt"
 	"runtime/metrics"
+	"strconv"
 	"time"
 
 	"fooproxy/proxy"
@@ -17,18 +17,24 @@ var processMetrics = [...]struct{ line, metric string }{
 	{"gc_cycles", "/gc/cycles/total:gc-cycles"},
 }
 
-// appendProcess appends the lines of USR1 that tell about the process.
-func appendProcess(dst []byte, in proxy.Info, maxconn int) []byte {
-	dst = fmt.Appendf(dst, "engine %s\nloops %d\nmaxconn %d\nuptime_seconds %.3f\n",
-		in.Engine, in.Loops, maxconn, time.Since(in.Start).Seconds())
-	samples := make([]metrics.Sample, len(processMetrics))
+// processFigures has room for the values of processMetrics.
+type processFigures [len(processMetrics)]metrics.Sample
+
+// append appends the lines of USR1 that tell about the process.
+func (f *processFigures) append(dst []byte, in proxy.Info, maxconn int) []byte {
+	dst = append(append(dst, "engine "...), in.Engine...)
+	dst = strconv.AppendInt(append(dst, "\nloops "...), int64(in.Loops), 10)
+	dst = strconv.AppendInt(append(dst, "\nmaxconn "...), int64(maxconn), 10)
+	dst = strconv.AppendFloat(append(dst, "\nuptime_seconds "...), time.Since(in.Start).Seconds(), 'f', 3, 64)
+	dst = append(dst, '\n')
 	for i, m := range processMetrics {
-		samples[i].Name = m.metric
+		f[i].Name = m.metric
 	}
-	metrics.Read(samples)
+	metrics.Read(f[:])
 	for i, m := range processMetrics {
-		if samples[i].Value.Kind() == metrics.KindUint64 {
-			dst = fmt.Appendf(dst, "%s %d\n", m.line, samples[i].Value.Uint64())
+		if f[i].Value.Kind() == metrics.KindUint64 {
+			dst = append(append(dst, m.line...), ' ')
+			dst = append(strconv.AppendUint(dst, f[i].Value.Uint64(), 10), '\n')
 		}
 	}
 	return dst
