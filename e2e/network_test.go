@@ -57,6 +57,25 @@ func TestBlackHole(t *testing.T) {
 	})
 }
 
+// The server resets its connection, and the RST is lost on its way: it never comes again. The keep-alive probe finds out.
+func TestLostReset(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		n := newNetwork(t)
+		p, u := inside(t, n, engine, "--keepalive=1s")
+		c, s := p.pair(u)
+		ok(t, c.send([]byte("REQ 1\n")))
+		ok(t, s.expectText("REQ 1\n"))
+		ok(t, s.send([]byte("ACK 1\n")))
+		ok(t, c.expectText("ACK 1\n"))
+		ok(t, n.filter("tcp sport 8000 tcp flags & rst == rst drop"))
+		ok(t, s.reset())
+		ok(t, n.filter())
+		p.reaches(stats{"connections": 1})
+		ok(t, c.ends(fin, rst)) // a unix socket knows no RST
+		p.reaches(stats{"end_server_rst": 1, "msg_req": 1, "msg_ack": 1, "connections": 0})
+	})
+}
+
 // A namespace has no route beyond its loopback.
 func TestUpstreamUnreachable(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {

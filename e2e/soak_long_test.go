@@ -14,13 +14,16 @@ const (
 	soakHeld   = 2000                   // connections held all the while
 	soakBeat   = 8 * time.Second        // between two requests of such a one
 	soakFlight = 100 * time.Millisecond // of the canary, after each look
+	soakProbe  = 5 * time.Second        // after which the proxy finds out that an RST was lost, see below
 	soakIdle   = 5 * time.Second        // for which the proxy is watched once the load is over
 	soakCalm   = 0.4                    // of a run are its warm-up: what the proxy keeps for good has come by then
 )
 
 // roomForResets has the kernel queue more packets for a CPU than the 1000 that are its default (net.core.netdev_max_backlog): the
 // storms of a long soak overflow that, on loopback too. A segment that is dropped there comes again, an RST never does: its
-// connection would be open for the proxy until some time-out, as it must be, and this test would wait for an end.
+// connection would be open for the proxy until a keep-alive probe finds out. There are more ways to lose one: what overtakes the
+// data before it, or follows data for which the socket had no room, is out of order, and the answer to that (RFC 5961) is limited to
+// two a second. A probe finds only sockets that the kernel believes in, never those whose end the proxy has been told and missed.
 func roomForResets(t *testing.T) {
 	const path, packets = "/proc/sys/net/core/netdev_max_backlog", "100000"
 	before := readFile(t, path)

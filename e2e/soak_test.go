@@ -69,7 +69,7 @@ func TestSoak(t *testing.T) {
 		s := &soak{t: t, seed: seed, stop: make(chan struct{}), talks: map[int]*talk{}, long: thorough}
 		s.u = newUpstream(t)
 		s.log.path = filepath.Join(t.TempDir(), "log")
-		s.p = start(t, engine, s.u.addr, "--log="+s.log.path, "--log-overflow=block")
+		s.p = start(t, engine, s.u.addr, "--log="+s.log.path, "--log-overflow=block", "--keepalive="+soakProbe.String())
 		k := newCanary(t, s.p, s.u)
 		go s.serve()
 		s.hold(span)
