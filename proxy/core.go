@@ -19,6 +19,7 @@ type core struct {
 	slab  *slab
 	table table
 	wheel wheel
+	sys   kernel
 	pipes pipePool
 	pace  pace
 	local stats.Local
@@ -72,7 +73,7 @@ func (c *core) refused(fd int32, from netip.AddrPort) bool {
 	why, ok := c.gate.enter(from.Addr(), c.now)
 	if !ok {
 		c.local[why]++
-		closeSocket(fd, true)
+		c.sys.close(fd, true)
 		c.conns.Add(-1)
 	}
 	return !ok

@@ -14,7 +14,7 @@ const recheckEvery = int64(2 * time.Millisecond)
 
 // delivered says whether the destination of flow d has acknowledged everything; if not, it is asked again a little later.
 func (c *core) delivered(s *session, d side) bool {
-	if undelivered(s.fd[d^1], c.domain[d^1]) == 0 {
+	if c.sys.undelivered(s.fd[d^1], c.domain[d^1]) == 0 {
 		return true
 	}
 	s.recheck = c.now + recheckEvery
@@ -43,7 +43,7 @@ func (c *core) uncork(s *session) {
 func (c *core) closeSession(s *session) {
 	for d, fd := range s.fd {
 		if fd >= 0 {
-			closeSocket(fd, s.abort[d])
+			c.sys.close(fd, s.abort[d])
 		}
 	}
 	c.release(s)

@@ -21,19 +21,21 @@ const sendVector = 64
 // writable and final of engineState): everything on epoll, tunnels on either engine.
 type direct struct {
 	*core
+	budget  int    // bytes that a flow may move per wake-up
 	scratch []byte // where every recv goes; what cannot be sent at once is copied to the slab
 	iov     [sendVector]unix.Iovec
 	msg     unix.Msghdr
 }
 
 func (m *direct) init() {
+	m.budget = readBudget
 	m.scratch = make([]byte, max(m.cfg.MaxBuffer, segSize))
 	m.msg.Iov = &m.iov[0]
 }
 
 // serveFlows moves what it can both ways, within a budget each. It says whether a budget was used up, so that there may be more.
 func (m *direct) serveFlows(s *session) (more bool) {
-	budget := [2]int{readBudget, readBudget}
+	budget := [2]int{m.budget, m.budget}
 	for {
 		m.serveFlow(s, client, &budget[client])
 		if !m.serveFlow(s, server, &budget[server]) {
@@ -55,7 +57,7 @@ func (m *direct) serveFlow(s *session, d side, budget *int) (moved bool) {
 		case a&actSend != 0 && eng.writable[d^1]:
 			m.flush(s, d)
 		case a&actShut != 0:
-			shutdownWrite(s.fd[d^1])
+			m.sys.shutdownWrite(s.fd[d^1])
 			m.sinkShut(s, d)
 		case a&actAbort != 0 && m.delivered(s, d):
 			m.sinkAborted(s, d)
@@ -76,7 +78,7 @@ func (m *direct) receive(s *session, d side) int {
 		m.local[stats.NoPipe]++
 	}
 	limit := min(m.recvLimit(d), len(m.scratch))
-	n, errno := recv(s.fd[d], m.scratch[:limit])
+	n, errno := m.sys.recv(s.fd[d], m.scratch[:limit])
 	if errno != 0 || n == 0 {
 		m.nothing(s, d, errno)
 		return 0
@@ -110,7 +112,7 @@ func (m *direct) forward(s *session, d side, data []byte) {
 	f := &s.flow[d]
 	if f.queue.bytes == 0 && s.eng.writable[d^1] && f.sink == open && (d == server || s.connected && s.class != classUnknown) {
 		m.cork(s, d^1)
-		n, errno := send(s.fd[d^1], data)
+		n, errno := m.sys.send(s.fd[d^1], data)
 		if m.sendFailed(s, d, errno) {
 			return
 		}
@@ -139,7 +141,7 @@ func (m *direct) flush(s *session, d side) {
 	count, size := f.queue.gather(m.slab, m.iov[:])
 	m.msg.SetIovlen(count)
 	m.cork(s, d^1)
-	n, errno := sendmsg(s.fd[d^1], &m.msg)
+	n, errno := m.sys.sendmsg(s.fd[d^1], &m.msg)
 	if errno == unix.EINTR || m.sendFailed(s, d, errno) {
 		return
 	}

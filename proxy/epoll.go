@@ -220,7 +220,7 @@ func (e *epollEngine) handle(ev *unix.EpollEvent) {
 // connectEvent looks how a connection attempt has ended.
 func (e *epollEngine) connectEvent(s *session, events uint32) {
 	if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
-		if errno := socketError(s.fd[server]); errno != 0 {
+		if errno := e.sys.socketError(s.fd[server]); errno != 0 {
 			e.connectFailed(s, errno)
 			return
 		}

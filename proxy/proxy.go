@@ -141,7 +141,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	c := &core{
 		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
 		out: p.stats.Core(index), conns: &p.conns, load: new(atomic.Int64), gate: p.gate, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
-		pipes: pipePool{most: p.cfg.MaxPipes}, pace: pace{never: p.restless},
+		sys: linux{}, pipes: pipePool{sys: linux{}, most: p.cfg.MaxPipes}, pace: pace{never: p.restless},
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
 	w.core = c

@@ -25,7 +25,10 @@ func simulate(t failer, c chooser, memory *slab, style func(*simWorld) simStyle)
 	if tracked {
 		w.enableTracking()
 	}
+	w.sys = simKernel{w}
+	w.core.pipes = pipePool{sys: w.sys, most: cfg.MaxPipes}
 	w.style = style(w)
+	defer w.style.close()
 	for range c.pick(simSteps) {
 		w.step()
 		w.check()
@@ -206,6 +209,36 @@ func TestSimulationAgainstItsLog(t *testing.T) {
 			}
 			if missing := got.Missing(); len(missing) > 0 {
 				t.Errorf("a complete log is said not to be: %q", missing)
+			}
+		})
+	}
+}
+
+// A simulation that never gets somewhere shows nothing about it.
+func TestSimulationMeetsTunnelsAndLoans(t *testing.T) {
+	for name, style := range simStyles {
+		t.Run(name, func(t *testing.T) {
+			memory := newTestSlab(t, simHighest)
+			var sum stats.Local
+			spliced := 0
+			for seed := range uint64(300) {
+				var w *simWorld
+				simulate(t, newSeedChooser(seed), memory, func(world *simWorld) simStyle {
+					w = world
+					return style(w)
+				})
+				for i, n := range w.local {
+					sum[i] += n
+				}
+				spliced += w.spliced
+			}
+			if spliced == 0 || sum[stats.NoPipe] == 0 {
+				t.Errorf("%d bytes are spliced, for want of a pipe %d reads are copied", spliced, sum[stats.NoPipe])
+			}
+			for _, c := range [...]stats.Counter{stats.ZeroCopySends, stats.ZeroCopyCopied, stats.ZeroCopyDenied, stats.NoBuffer} {
+				if (sum[c] > 0) != (name == EngineUring) {
+					t.Errorf("%v is %d", c, sum[c])
+				}
 			}
 		})
 	}

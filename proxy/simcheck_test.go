@@ -33,6 +33,7 @@ func (w *simWorld) check() {
 		}
 	}
 	w.checkLevels()
+	w.checkPipes()
 	for _, r := range w.stale {
 		if s := w.table.find(r); s != nil {
 			w.Fatalf("a stale reference finds slot %d", s.slot)
@@ -67,11 +68,17 @@ func (w *simWorld) checkLevels() {
 // checkFlow: what was accepted has been sent, is held, or was given up with its destination, and what is held is bounded.
 func (w *simWorld) checkFlow(cn *simConn, d side, f *flow) {
 	sent, accepted := cn.sock[d^1].taken, cn.accepted[d]
-	held := f.queue.bytes - w.style.progress(cn, d)
+	held := f.queue.bytes
+	if f.pipe != nil {
+		held += f.pipe.held
+	}
+	if cn.class != classArbitrary && int(f.accepted) != accepted {
+		w.Fatalf("side %d: %d bytes are forwarded, want %d", d, f.accepted, accepted)
+	}
 	if f.sink != gone && cn.class != classArbitrary && sent+held != accepted || sent > accepted {
 		w.Fatalf("side %d: %d bytes accepted, %d sent, %d held", d, accepted, sent, held)
 	}
-	if limit := w.cfg.MaxBuffer + (3*simBuffers+1)*segSize; f.queue.memory() > limit {
+	if limit := w.cfg.MaxBuffer*3/2 + (2*simBuffers+1)*segSize; f.queue.memory() > limit {
 		w.Fatalf("side %d holds %d bytes of memory, the limit is %d", d, f.queue.memory(), limit)
 	}
 	if w.cfg.OnViolation == Close && cn.class != classTunnel && sent > cn.stream[d].firstBad {
@@ -192,6 +199,9 @@ func (w *simWorld) checkEmpty() {
 	}
 	if w.table.used != 0 || w.wheel.count != 0 || w.core.conns.Load() != 0 {
 		w.Fatalf("left behind: %d sessions, %d timers, %d connections", w.table.used, w.wheel.count, w.core.conns.Load())
+	}
+	if n := w.local[stats.ZeroCopySends]; n != w.loans {
+		w.Fatalf("%v is %d, want %d", stats.ZeroCopySends, n, w.loans)
 	}
 	var bytes [4]uint64 // as the counters of bytes from stats.BytesRequest
 	for _, cn := range w.conns {

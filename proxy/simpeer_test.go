@@ -24,8 +24,9 @@ type simSocket struct {
 	short bool
 	shut  bool // the proxy has sent FIN
 
-	closed  bool // by the proxy
-	aborted bool // with RST
+	closed   bool // by the proxy
+	aborted  bool // with RST
+	nonblock bool // O_NONBLOCK
 
 	edge bool // epoll: an event is to be reported
 
@@ -65,8 +66,8 @@ func (k *simSocket) recv(limit int) (int, syscall.Errno) {
 
 // send is send(2) on a non-blocking socket, except for the bytes. The kernel may take less than it has space for.
 func (k *simSocket) send(c chooser, n int) (int, syscall.Errno) {
-	if k.shut || k.closed {
-		panic("send after the end")
+	if k.shut || k.closed || n == 0 {
+		panic("send after the end, or of nothing")
 	}
 	switch {
 	case k.err:
@@ -80,11 +81,13 @@ func (k *simSocket) send(c chooser, n int) (int, syscall.Errno) {
 		k.short = true
 		return 0, syscall.EAGAIN
 	}
+	whole := n
 	if n > 1 && oneIn(c, 8) {
 		n = size(c, n-1)
 	}
-	if n > room {
-		n = room
+	if whole > room || n < whole {
+		k.short = true // the kernel announces space when there is again
+		n = min(n, room)
 	}
 	k.taken += n
 	return n, 0

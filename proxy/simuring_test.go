@@ -3,77 +3,163 @@ package proxy
 import (
 	"slices"
 	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"fooproxy/ring"
 )
 
-// simUring serves sessions the way the io_uring engine does, and uses its handling of completions where that needs no ring.
+// simUring is the io_uring engine over a ring without a kernel: what it submits comes here, and goes on in any order.
 type simUring struct {
-	*simWorld
-	engine  *uringEngine
-	ops     []*simOp // in flight
-	bufs    []int32  // segments given to the kernel, in the order of their use
-	starved []*simConn
-	turns   uint32
+	simKernel
+	engine *uringEngine
+	addr   *ring.Sockaddr
+	ops    []*simOp // in flight
+	head   uint16   // of the buffer ring: how many buffers the kernel has used
 }
 
 // simOp is one submitted operation.
 type simOp struct {
+	sqe       ring.SQE
 	cn        *simConn
-	op        uint8
-	vec       [][]byte // what a send has still to send: the kernel reads the memory itself
-	done      int      // bytes that it has sent
-	target    uint8    // the operation that a cancel ends
+	d         side
+	vec       [][]byte // what is to be sent: the kernel reads the memory itself
 	cancelled bool
+	tried     bool  // of a cancel: it has been carried out
+	result    int32 // of a cancel
+	lent      bool  // it was sent without a copy, and its notification is to come
+	from, to  int   // of the stream, what was sent so
 }
 
-// simBuffers is how many segments the kernel has for receiving.
-const simBuffers = 4
+// simBuffers is how many segments the kernel has for receiving, simLoan the least that is sent without a copy.
+const (
+	simBuffers = 4
+	simLoan    = 100
+)
 
 func newSimUring(w *simWorld) *simUring {
-	u := &simUring{simWorld: w, engine: &uringEngine{core: w.core}}
-	u.refill()
+	u := &simUring{simKernel: simKernel{w}, addr: new(ring.Sockaddr)}
+	w.drains = true
+	r, err := ring.Detached(ring.Params{Entries: []uint32{64, 8, 4}[w.pick(3)], Iovecs: 3}, u)
+	if err != nil {
+		w.Fatal(err)
+	}
+	e := &uringEngine{core: w.core, direct: direct{core: w.core}, ring: r}
+	e.setup = uringSetup{buffers: simBuffers, recvMultishot: !oneIn(w, 4), recvBundle: !oneIn(w, 4)}
+	e.direct.init()
+	e.direct.budget = simBudget
+	if !oneIn(w, 4) {
+		e.scratch = e.direct.scratch
+	}
+	if w.cfg.ZeroCopy != ZeroCopyOff {
+		e.lender.least, e.lender.segs = simLoan, int32(size(w, len(w.slab.segs)))
+	}
+	if e.bufs, err = r.NewBufRing(uringGroup, w.slab.mem, segSize, simBuffers, false); err != nil {
+		w.Fatal(err)
+	}
+	u.engine = e
+	e.refill()
 	return u
 }
 
-func (u *simUring) submit(o *simOp) {
-	for _, other := range u.ops {
-		if other.cn == o.cn && other.op == o.op && o.op != opCancel {
-			u.Fatalf("operation %d is in flight twice", o.op)
-		}
+func (u *simUring) close() {
+	if err := u.engine.bufs.Close(); err != nil {
+		panic(err)
 	}
-	u.ops = append(u.ops, o)
-	o.cn.s.eng.inFlight++
+	if err := u.engine.ring.Close(); err != nil {
+		panic(err)
+	}
 }
 
 func (u *simUring) begin(cn *simConn) {
-	cn.s.eng.dial = dialSubmitted
-	u.submit(&simOp{cn: cn, op: opConnect})
+	s := cn.s
+	u.engine.room(1)
+	u.engine.ring.PrepConnect(int(s.fd[server]), u.addr, uint64(newRef(opConnect, s.gen, s.slot)))
+	s.eng.dial = dialSubmitted
+	s.eng.inFlight++
 	u.touch(cn)
 }
 
 func (u *simUring) touch(cn *simConn) { u.engine.touch(cn.s) }
-func (u *simUring) inKernel() int     { return len(u.bufs) }
-func (u *simUring) idle() bool        { return len(u.ops) == 0 && len(u.engine.ready) == 0 }
 
-func (u *simUring) progress(cn *simConn, d side) int {
-	for _, o := range u.ops {
-		if o.cn == cn && o.op == opSend+uint8(d) {
-			return o.done
+func (u *simUring) idle() bool {
+	return len(u.ops) == 0 && len(u.engine.ready) == 0 && u.engine.ring.Prepared() == 0
+}
+
+func (u *simUring) inKernel() int {
+	n := u.engine.bufs.InKernel()
+	if u.engine.lender.segs > 0 {
+		for id := range u.slab.segs {
+			if u.slab.segs[id].owner == ownLoan {
+				n++
+			}
 		}
+	}
+	return n
+}
+
+func (u *simUring) inFlight(fd int32) bool {
+	return slices.ContainsFunc(u.ops, func(o *simOp) bool { return o.sqe.Opcode != ring.OpAsyncCancel && o.sqe.Fd == fd && !o.lent })
+}
+
+// Completions is of ring.Hook.
+func (u *simUring) Completions([]ring.CQE) {}
+
+// Enter has the kernel take no more entries now and then.
+func (u *simUring) Enter() unix.Errno {
+	if oneIn(u, 32) {
+		return unix.EAGAIN
 	}
 	return 0
 }
 
-func (u *simUring) turn(eager bool) {
-	u.turns++
-	for _, o := range u.ops {
-		if o.op == opCancel { // the kernel does that when it is submitted; the completions follow
-			for _, t := range u.ops {
-				t.cancelled = t.cancelled || t.cn == o.cn && t.op == o.target
-			}
+// Submission takes an entry that the engine hands over.
+func (u *simUring) Submission(e *ring.SQE) {
+	o := &simOp{sqe: *e}
+	if e.Opcode == ring.OpAsyncCancel {
+		u.ops = append(u.ops, o)
+		return
+	}
+	for _, other := range u.ops {
+		if other.sqe.Opcode != ring.OpAsyncCancel && other.sqe.UserData == e.UserData {
+			u.Fatalf("operation %d is in flight twice", ref(e.UserData).op())
 		}
 	}
+	var sock *simSocket
+	o.cn, o.d, sock = u.socket(e.Fd)
+	if sock.nonblock && e.Opcode != ring.OpPollAdd {
+		u.Fatalf("operation %d on a socket that it does not wait for", e.Opcode)
+	}
+	switch e.Opcode {
+	case ring.OpSend:
+		o.vec = [][]byte{u.memory(e.Addr, uint64(e.Len))}
+	case ring.OpSendZC:
+		if o.cn.bare {
+			u.Fatalf("a send without a copy, though the kernel has said that they are no use")
+		}
+		o.vec = [][]byte{u.memory(e.Addr, uint64(e.Len))}
+		u.loans++
+	case ring.OpSendmsg:
+		msg := *(**ring.Msghdr)(unsafe.Pointer(&e.Addr))
+		for _, v := range unsafe.Slice(*(**ring.Iovec)(unsafe.Pointer(&msg.Iov)), msg.Iovlen) {
+			o.vec = append(o.vec, u.memory(v.Base, v.Len))
+		}
+	}
+	u.ops = append(u.ops, o)
+}
+
+// memory is what lies at an address in the loop's slab.
+func (u *simUring) memory(addr, length uint64) []byte {
+	at := addr - ring.Addr(u.slab.mem)
+	return u.slab.mem[at : at+length]
+}
+
+func (u *simUring) turn(eager bool) {
+	e := u.engine
+	e.turns++
+	e.ring.Submit()
+	u.cancel()
 	batch := slices.Clone(u.ops)
 	for i := range batch {
 		j := i + u.pick(len(batch)-i)
@@ -83,294 +169,211 @@ func (u *simUring) turn(eager bool) {
 		}
 	}
 	u.fire(func(cn *simConn) {
-		u.findDead(cn)
-		u.touch(cn)
+		e.findDead(cn.s)
+		e.touch(cn.s)
 	})
-	ready := u.engine.ready
-	u.engine.ready = nil
-	for _, r := range ready {
-		if s := u.table.find(r); s != nil {
-			s.eng.queued = false
-			u.serve(u.find(s))
+	e.serveReady()
+	e.refill()
+	e.feedStarved()
+}
+
+// cancel carries out what is to be cancelled, as the kernel does when it is submitted; the completions follow.
+func (u *simUring) cancel() {
+	for _, o := range u.ops {
+		if o.sqe.Opcode != ring.OpAsyncCancel || o.tried {
+			continue
 		}
-	}
-	u.refill()
-	if len(u.bufs) > 0 {
-		for _, cn := range u.starved {
-			if cn.s != nil {
-				cn.s.eng.starved = [2]bool{}
-				u.touch(cn)
+		o.tried, o.result = true, -int32(syscall.ENOENT)
+		for _, t := range u.ops {
+			switch {
+			case t.sqe.Opcode == ring.OpAsyncCancel || t.sqe.UserData != o.sqe.Addr || t.lent:
+			case oneIn(u, 16):
+				o.result = -int32(syscall.EALREADY)
+			default:
+				t.cancelled, o.result = true, 0
 			}
 		}
-		u.starved = nil
 	}
 }
 
-func (u *simUring) refill() {
-	for len(u.bufs) < simBuffers {
-		id := u.slab.get(ownKernel)
-		if id == noSeg {
-			return
-		}
-		u.bufs = append(u.bufs, id)
-	}
-}
-
-// final takes an operation out of what is in flight and returns the user data of its completion.
-func (u *simUring) final(o *simOp) ref {
+// done completes an operation: for good, unless more is to come.
+func (u *simUring) done(o *simOp, res int32, flags uint32) {
 	i := slices.Index(u.ops, o)
 	if i < 0 {
-		u.Fatalf("operation %d completes twice", o.op)
+		u.Fatalf("operation %d completes twice", o.sqe.Opcode)
 	}
-	u.ops = slices.Delete(u.ops, i, i+1)
-	return o.cn.ref | newRef(o.op, 0, 0)
+	if flags&ring.FlagMore == 0 {
+		u.ops = slices.Delete(u.ops, i, i+1)
+	}
+	u.engine.handle(&ring.CQE{UserData: o.sqe.UserData, Res: res, Flags: flags})
 }
 
 // complete has the kernel go on with an operation as far as it can.
 func (u *simUring) complete(o *simOp, eager bool) {
 	u.events++
-	cn := o.cn
-	switch o.op {
-	case opConnect:
-		u.dialled(o)
-	case opCancel:
-		u.final(o)
-		u.engine.settle(cn.s)
-	case opRecv, opRecv + 1:
-		u.recv(o, side(o.op-opRecv), eager)
-	case opSend, opSend + 1:
-		u.sendSome(o, side(o.op-opSend))
-	}
-}
-
-func (u *simUring) dialled(o *simOp) {
-	cn, c := o.cn, ring.CQE{Res: -int32(o.cn.refused)}
-	if o.cancelled && oneIn(u, 2) {
-		c.Res = -int32(syscall.ECANCELED)
-	}
-	wanted := cn.s.flow[client].sink == open
-	r := u.final(o)
-	if wanted && c.Res != 0 {
-		u.note(cn, connectCause(cn.refused))
-	}
-	if wanted && c.Res == 0 {
-		cn.up, cn.moved = true, u.now
-	}
-	u.event(cn, server, "connected", int(c.Res))
-	u.engine.onConnect(r, &c)
-}
-
-// recv is a receive that has data or an end; it may deliver data even after it was cancelled.
-func (u *simUring) recv(o *simOp, d side, eager bool) {
-	cn, s, k := o.cn, o.cn.s, &o.cn.sock[d]
-	end := func() {
-		s.eng.armed[d], s.eng.cancelled[d] = false, false
-		u.final(o)
-		u.engine.settle(s)
-	}
-	if o.cancelled && oneIn(u, 2) {
-		end()
+	if o.sqe.Opcode == ring.OpAsyncCancel {
+		if o.tried {
+			u.done(o, o.result, 0)
+		}
 		return
 	}
-	single := d == client && u.cfg.MaxPending > 0
-	bundle := 1 + u.pick(3)
-	if single {
-		bundle = 1
+	k := &o.cn.sock[o.d]
+	switch {
+	case o.lent:
+		u.notify(o, k)
+	case o.cancelled && oneIn(u, 2):
+		u.done(o, -int32(syscall.ECANCELED), 0)
+	case o.sqe.Opcode == ring.OpConnect:
+		u.connect(o)
+	case o.sqe.Opcode == ring.OpRecv:
+		u.receive(o, k, eager)
+	case o.sqe.Opcode == ring.OpPollAdd:
+		u.poll(o, k)
+	default:
+		u.transmit(o, k)
 	}
-	for range bundle {
-		if k.sent == k.read {
+}
+
+// connect ends a connection attempt. One that fails may look as if it had not, until the socket is asked.
+func (u *simUring) connect(o *simOp) {
+	u.dialled(o.cn)
+	if oneIn(u, 2) {
+		u.done(o, 0, 0)
+		return
+	}
+	o.cn.sock[server].err = false
+	u.done(o, -int32(o.cn.refused), 0)
+}
+
+func (u *simUring) poll(o *simOp, k *simSocket) {
+	in, out := k.sent > k.read || k.fin || k.rst, k.space > k.taken-k.heard || k.rst
+	if o.sqe.OpFlags&unix.POLLIN != 0 && in || o.sqe.OpFlags&unix.POLLOUT != 0 && out {
+		u.event(o.cn, o.d, "is ready", int(o.sqe.OpFlags))
+		u.done(o, int32(o.sqe.OpFlags), 0)
+	} else if o.cancelled {
+		u.done(o, -int32(syscall.ECANCELED), 0)
+	}
+}
+
+// receive has a receive bring data or an end; it may bring data even after it was cancelled.
+func (u *simUring) receive(o *simOp, k *simSocket, eager bool) {
+	cn, d := o.cn, o.d
+	first, ok := u.engine.bufs.Published(u.head)
+	switch {
+	case k.sent == k.read && !k.fin && !k.rst:
+		if o.cancelled {
+			u.done(o, -int32(syscall.ECANCELED), 0)
+		}
+	case !ok && (k.sent > k.read || oneIn(u, 2)):
+		u.event(cn, d, "no buffer", 0)
+		u.done(o, -int32(syscall.ENOBUFS), 0)
+	case k.sent == k.read:
+		_, errno := k.recv(1)
+		if cn.s.flow[d^1].sink == open && oneIn(u, 3) {
+			errno = 0 // another operation has taken the error; the connection's state still tells
+		}
+		if cn.s.flow[d].source != ended {
+			u.ended(cn, d, errno)
+		}
+		u.done(o, -int32(errno), 0)
+	default:
+		n := k.sent - k.read
+		if !eager {
+			n = size(u, n)
+		}
+		if o.sqe.IOPrio&ring.RecvBundle == 0 {
+			n = min(n, segSize)
+		}
+		n = u.fill(k, n)
+		for done := 0; done < n && (done == 0 || !u.deaf(cn, d)); done += segSize {
+			u.heard(cn, d, min(segSize, n-done))
+		}
+		flags := ring.FlagBuffer | uint32(first)<<16
+		if o.sqe.IOPrio&ring.RecvMultishot != 0 && !o.cancelled && !oneIn(u, 6) { // which may end by itself
+			flags |= ring.FlagMore
+		}
+		u.done(o, int32(n), flags)
+	}
+}
+
+// deaf says whether the session drops what comes after the segments that the oracle knows of: it looks at each by itself.
+func (u *simUring) deaf(cn *simConn, d side) bool {
+	s := cn.s
+	return cn.violated[d] || cn.class == classArbitrary || d == server && s.noRequests && cn.pending() == 0 && !s.flow[client].held()
+}
+
+// fill receives up to n bytes into the next buffers, and returns how many there was room for.
+func (u *simUring) fill(k *simSocket, n int) (filled int) {
+	for filled < n {
+		id, ok := u.engine.bufs.Published(u.head)
+		if !ok {
 			break
 		}
-		if len(u.bufs) == 0 {
-			end()
-			s.eng.starved[d] = true
-			u.starved = append(u.starved, cn)
-			return
-		}
-		id, from := u.bufs[0], k.read
-		u.bufs = u.bufs[1:]
-		limit := segSize
-		if !eager {
-			limit = size(u, segSize)
-		}
-		n, _ := k.recv(limit)
-		copy(u.slab.mem[int(id)*segSize:(int(id)+1)*segSize], k.stream.data[from:from+n])
-		g := u.slab.move(id, ownKernel, ownFlow)
-		g.end = uint16(n)
-		g.end = uint16(u.received(cn, d, u.slab.bytes(id)))
-		u.engine.enqueue(s, d, id)
-		u.engine.touch(s)
-		if single {
-			end()
-			return
-		}
+		u.head++
+		got := copy(u.slab.mem[int(id)*segSize:(int(id)+1)*segSize], k.stream.data[k.read:k.read+n-filled])
+		k.read += got
+		filled += got
 	}
-	if k.sent > k.read || !k.fin && !k.rst {
-		if o.cancelled || oneIn(u, 6) { // a multishot receive may end by itself
-			end()
-		}
-		return
-	}
-	_, errno := k.recv(1)
-	if back := &s.flow[d^1]; k.rst && back.sink == open { // the connection's state tells
-		errno = syscall.ECONNRESET
-	}
-	end()
-	if s.flow[d].source == ended {
-		return
-	}
-	u.ended(cn, d, errno)
-	if errno == 0 {
-		s.recheck = u.now + deadPeerCheck
-		u.rearm(s)
-	}
+	return filled
 }
 
-// sendSome is a send that waits for all of its bytes to go, unless something ends it.
-func (u *simUring) sendSome(o *simOp, d side) {
-	cn, k := o.cn, &o.cn.sock[d^1]
-	var errno syscall.Errno
-	for len(o.vec) > 0 && errno == 0 {
-		var n int
-		if n, errno = k.send(u, len(o.vec[0])); errno == 0 {
-			u.took(cn, d, o.vec[0][:n])
-			o.done += n
-			if o.vec[0] = o.vec[0][n:]; len(o.vec[0]) == 0 {
-				o.vec = o.vec[1:]
-			} else if !oneIn(u, 8) {
-				break
-			}
-		}
+// transmit has a send take what the socket has room for: it ends with the first bytes that it could send.
+func (u *simUring) transmit(o *simOp, k *simSocket) {
+	cn, d := o.cn, o.d^1
+	if o.sqe.Opcode == ring.OpSendZC && oneIn(u, 24) {
+		cn.bare = true
+		u.event(cn, o.d, "no send without a copy", 0)
+		u.lend(o, -int32([]syscall.Errno{syscall.EOPNOTSUPP, syscall.ENOMEM, syscall.ENOBUFS}[u.pick(3)]))
+		return
 	}
-	c := ring.CQE{Res: int32(o.done)}
+	total := 0
+	for _, v := range o.vec {
+		total += len(v)
+	}
+	n, errno := k.send(u, total)
 	switch {
-	case len(o.vec) == 0 || oneIn(u, 10) && o.done > 0: // all, or a short send
-	case o.cancelled && o.done == 0:
-		c.Res = -int32(syscall.ECANCELED)
-	case o.cancelled || o.done > 0 && errno != 0 && errno != syscall.EAGAIN:
-	case errno != 0 && errno != syscall.EAGAIN:
-		c.Res = -int32(errno)
-		if cn.s.flow[d].sink != gone {
-			u.note(cn, causeClientRST+cause(d^1))
-			cn.failed[d], cn.moved = true, u.now
+	case errno == syscall.EAGAIN:
+		if o.cancelled {
+			u.done(o, -int32(syscall.ECANCELED), 0)
 		}
-	default:
+		return
+	case errno != 0:
+		u.untaken(cn, d, errno)
+		u.lend(o, -int32(errno))
 		return
 	}
-	u.event(cn, d^1, "send is done", int(c.Res))
-	if c.Res > 0 && cn.s.flow[d].sink != gone {
-		cn.moved = u.now
+	data := make([]byte, 0, total)
+	for _, v := range o.vec {
+		data = append(data, v...)
 	}
-	u.engine.onSend(u.final(o), &c)
+	u.took(cn, d, data[:n])
+	o.from, o.to = k.taken-n, k.taken
+	u.lend(o, int32(n))
 }
 
-func (u *simUring) findDead(cn *simConn) {
-	for d := range cn.sock {
-		k := &cn.sock[d]
-		if !cn.s.heardFIN(side(d)) {
-			continue
-		}
-		if k.err {
-			k.err = false
-			u.event(cn, side(d), "RST after FIN", 0)
-			cn.moved = u.now
-			u.sourceRST(cn.s, side(d))
-			continue
-		}
-		cn.s.recheck = u.now + deadPeerCheck
-		u.rearm(cn.s)
-	}
-}
-
-func (u *simUring) serve(cn *simConn) {
-	s := cn.s
-	for again := true; again; {
-		again = u.relay(cn, client)
-		again = u.relay(cn, server) || again
-	}
-	if s.finished() {
-		u.finish(cn)
+// lend completes a send, and has one without a copy keep its memory.
+func (u *simUring) lend(o *simOp, res int32) {
+	if o.sqe.Opcode != ring.OpSendZC || res < 0 && oneIn(u, 2) {
+		u.done(o, res, 0)
 		return
 	}
-	u.arm(cn, client)
-	u.arm(cn, server)
-	if u.cfg.TimeoutIdle > 0 && s.timer.tick == 0 {
-		u.rearm(s)
-	}
+	o.lent = true
+	u.done(o, res, ring.FlagMore)
 }
 
-func (u *simUring) relay(cn *simConn, d side) bool {
-	s, f := cn.s, &cn.s.flow[d]
-	if f.sending {
-		return false
-	}
-	switch a := s.want(d); {
-	case a&actSend != 0:
-		o := &simOp{cn: cn, op: opSend + uint8(d)}
-		for id := f.queue.head; id != noSeg && len(o.vec) < 3; id = u.slab.segs[id].next {
-			o.vec = append(o.vec, u.slab.bytes(id))
-		}
-		u.submit(o)
-		f.sending = true
-		s.eng.sentTurn[d] = u.turns
-	case a&actShut != 0:
-		u.shutdown(cn, d)
-		return true
-	case a&actAbort != 0 && u.delivered(cn, d):
-		u.sinkAborted(s, d)
-		return true
-	}
-	return false
-}
-
-func (u *simUring) arm(cn *simConn, d side) {
-	s, eng := cn.s, &cn.s.eng
-	if s.flow[d].sending && eng.sentTurn[d] != u.turns {
-		u.queued(s, d, u.readLimit())
-	}
-	if s.want(d)&actRecv == 0 {
-		u.disarm(cn, d)
+// notify: the kernel lets go of memory once the peer has what lies there. Until then it must not have changed.
+func (u *simUring) notify(o *simOp, k *simSocket) {
+	if k.heard < o.to && !k.rst && !k.closed {
 		return
 	}
-	if eng.armed[d] || eng.starved[d] {
-		return
+	if string(o.vec[0][:o.to-o.from]) != string(o.cn.stream[o.d^1].data[o.from:o.to]) {
+		u.Fatalf("what the kernel sends to side %d without a copy has changed", o.d)
 	}
-	if d == server && !cn.up {
-		u.Fatalf("a receive on a socket that is not connected")
+	res := int32(0)
+	if oneIn(u, 3) {
+		res = -1 << 31 // ring.NotifCopied
+		o.cn.bare = o.cn.bare || u.cfg.ZeroCopy == ZeroCopyAuto
 	}
-	eng.armed[d] = true
-	u.submit(&simOp{cn: cn, op: opRecv + uint8(d)})
-}
-
-func (u *simUring) disarm(cn *simConn, d side) {
-	if eng := &cn.s.eng; eng.armed[d] && !eng.cancelled[d] {
-		eng.cancelled[d] = true
-		u.submit(&simOp{cn: cn, op: opCancel, target: opRecv + uint8(d)})
-	}
-}
-
-func (u *simUring) finish(cn *simConn) {
-	s := cn.s
-	if s.eng.inFlight == 0 {
-		for _, o := range u.ops {
-			if o.cn == cn {
-				u.Fatalf("a session is closed while its operation %d is in flight", o.op)
-			}
-		}
-		u.closed(cn)
-		return
-	}
-	if s.eng.closing {
-		return
-	}
-	s.eng.closing = true
-	for d := range s.flow {
-		u.disarm(cn, side(d))
-		if s.flow[d].sending {
-			u.submit(&simOp{cn: cn, op: opCancel, target: opSend + uint8(d)})
-		}
-	}
-	if s.eng.dial == dialSubmitted {
-		u.submit(&simOp{cn: cn, op: opCancel, target: opConnect})
-	}
+	u.event(o.cn, o.d, "notification", int(res))
+	u.done(o, res, ring.FlagNotif)
 }

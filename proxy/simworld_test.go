@@ -16,23 +16,28 @@ type simWorld struct {
 	failer
 	chooser
 	*core
-	style  simStyle
-	conns  []*simConn
-	stale  []ref       // of sessions that have gone
-	want   stats.Local // the counters, from what is known of the streams
-	events int         // things that happened to a session
-	moves  int         // of them, those that changed something
-	trace  [40]simEvent
+	style    simStyle
+	simPipes []*simPipe
+	spliced  int    // bytes
+	loans    uint64 // sends without a copy
+	drains   bool   // a flow in bulk leaves its end to the next receive
+	conns    []*simConn
+	stale    []ref       // of sessions that have gone
+	want     stats.Local // the counters, from what is known of the streams
+	events   int         // things that happened to a session
+	moves    int         // of them, those that changed something
+	trace    [40]simEvent
 }
 
 // simStyle is a way to drive sessions: the io_uring engine's or the epoll engine's.
 type simStyle interface {
 	begin(cn *simConn)
-	turn(eager bool)                  // collects some of what has happened, or all, and serves
-	touch(cn *simConn)                // serves a session because of an order
-	progress(cn *simConn, d side) int // bytes of flow d's queue that a send in flight has taken
-	inKernel() int                    // segments
-	idle() bool                       // nothing in flight
+	turn(eager bool)   // collects some of what has happened, or all, and serves
+	touch(cn *simConn) // serves a session because of an order
+	inKernel() int     // segments
+	inFlight(fd int32) bool
+	idle() bool // nothing in flight
+	close()
 }
 
 // simConn is one connection with its two peers.
@@ -41,6 +46,7 @@ type simConn struct {
 	s    *session // nil after its end
 	ref  ref
 	sock [2]simSocket
+	bare bool // sends without a copy are no use any more
 
 	up      bool          // the upstream is connected
 	refused syscall.Errno // the upstream's answer to come, 0 = it connects
@@ -72,9 +78,14 @@ func simShape(c chooser) (cfg Config, segs int, tracked bool) {
 		TimeoutIdle: limit(0, 0, 50*time.Millisecond, 5*time.Second), TimeoutLine: limit(0, 0, 20*time.Millisecond),
 		TimeoutHalfClose: limit(0, 0, 30*time.Millisecond), TimeoutConnect: limit(0, 20*time.Millisecond),
 	}
-	if oneIn(c, 3) {
+	switch c.pick(6) {
+	case 3, 4:
 		cfg.Arbitrary = Tunnel
+	case 5:
+		cfg.Tunnel = true
 	}
+	cfg.MaxPipes = []int{8, 2, 1, 0}[c.pick(4)]
+	cfg.ZeroCopy = []string{ZeroCopyOff, ZeroCopyOn, ZeroCopyAuto}[c.pick(3)]
 	if oneIn(c, 3) {
 		cfg.OnViolation = Forward
 	}
@@ -85,9 +96,13 @@ func simShape(c chooser) (cfg Config, segs int, tracked bool) {
 // open lets a new connection come in.
 func (w *simWorld) open() {
 	w.admit()
-	cn := &simConn{s: w.begin(-1, testClient), moved: w.now}
+	cn := &simConn{s: w.begin(simFD(len(w.conns), client), testClient), moved: w.now}
+	cn.s.fd[server] = simFD(len(w.conns), server)
 	cn.ref = newRef(0, cn.s.gen, cn.s.slot)
 	cn.oracle = oracle{cfg: w.cfg, want: &w.want, tracked: w.tracks != nil}
+	if w.cfg.Tunnel {
+		cn.decide(classTunnel)
+	}
 	w.want[stats.Accepted]++
 	badRate := [...]int{0, 0, 3, 12}
 	for d, dir := range [2]codec.Dir{codec.Requests, codec.Answers} {
@@ -103,7 +118,7 @@ func (w *simWorld) open() {
 		cn.stream[d] = &k.stream
 	}
 	if oneIn(w, 10) {
-		cn.refused = []syscall.Errno{syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ETIMEDOUT, syscall.EPERM}[w.pick(4)]
+		cn.refused = []syscall.Errno{syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ETIMEDOUT, syscall.EPERM, syscall.ECONNRESET}[w.pick(5)]
 	}
 	w.conns = append(w.conns, cn)
 	w.rearm(cn.s)
@@ -151,21 +166,19 @@ func (w *simWorld) Fatalf(format string, args ...any) {
 	w.failer.Fatalf("%s", b.String())
 }
 
-// received hands the next bytes of side d's stream to the session and compares what it does with the oracle.
-func (w *simWorld) received(cn *simConn, d side, data []byte) int {
-	w.event(cn, d, "received", len(data))
-	reading := cn.s.flow[d].source == reading
-	n := w.core.received(cn.s, d, data)
-	want := 0
-	if reading {
+// heard notes that the loop is being given the next n bytes of side d's stream, and asks the oracle what is to become of them.
+func (w *simWorld) heard(cn *simConn, d side, n int) {
+	w.event(cn, d, "received", n)
+	f := &cn.s.flow[d]
+	if f.pipe != nil && f.source == reading {
+		w.Fatalf("side %d is read while a pipe holds its bytes", d)
+	}
+	if f.source == reading {
 		from := cn.off[d]
 		w.checkPending(cn, d)
-		want = cn.offer(d, len(data))
+		cn.offer(d, n)
 		cn.moved = w.now
 		w.timeLine(cn, d, from)
-	}
-	if n != want && (cn.class != classArbitrary || n != 0) {
-		w.Fatalf("%d of %d bytes of side %d are forwarded, want %d", n, len(data), d, want)
 	}
 	switch {
 	case cn.class == classArbitrary:
@@ -173,7 +186,6 @@ func (w *simWorld) received(cn *simConn, d side, data []byte) int {
 	case cn.violated[d]:
 		w.note(cn, causeViolationRequest+cause(d))
 	}
-	return n
 }
 
 // timeLine keeps the time at which the current request line began; bytes from offset from on have come just now.
@@ -195,36 +207,37 @@ func (w *simWorld) timeLine(cn *simConn, d side, from int) {
 	}
 }
 
-// ended tells the session of the end of side d's stream as recv reports it.
+// ended notes that the loop is being told of the end of side d's stream as recv reports it.
 func (w *simWorld) ended(cn *simConn, d side, errno syscall.Errno) {
 	w.event(cn, d, "ended", int(errno))
-	if errno != 0 || cn.s.reset[d] || cn.s.flow[d].ending == endNone {
+	if errno != 0 || cn.sock[d].rst || cn.s.flow[d].ending == endNone {
 		cn.moved = w.now
 	}
-	if errno != 0 {
-		w.note(cn, causeClientRST+cause(d))
-		w.sourceRST(cn.s, d)
-		return
-	}
-	if cn.sock[d].rst {
+	if errno != 0 || cn.sock[d].rst {
 		w.note(cn, causeClientRST+cause(d))
 	} else {
 		w.note(cn, causeClientFIN+cause(d))
 	}
-	w.sourceFIN(cn.s, d)
 }
 
-// connected tells the session how its connection attempt has ended.
-func (w *simWorld) connected(cn *simConn) {
+// dialled notes that the loop is being told how its connection attempt has ended.
+func (w *simWorld) dialled(cn *simConn) {
 	w.event(cn, server, "connected", int(cn.refused))
-	if cn.refused != 0 {
+	if cn.s.flow[client].sink != open {
+		return // given up meanwhile
+	}
+	switch cn.refused {
+	case 0:
+	case syscall.ECONNRESET: // it was connected, and has reset it at once
+		w.note(cn, causeServerRST)
+		cn.sock[server].reset()
+		cn.failed[client] = true
+	default:
 		w.note(cn, connectCause(cn.refused))
-		w.connectFailed(cn.s, cn.refused)
 		return
 	}
 	cn.up = true
 	cn.moved = w.now
-	w.connectDone(cn.s)
 }
 
 // took notes that the kernel has taken n bytes of flow d, and compares them with what they should be.
@@ -238,29 +251,18 @@ func (w *simWorld) took(cn *simConn, d side, data []byte) {
 	if k.taken > cn.accepted[d] {
 		w.Fatalf("%d bytes of side %d are sent, %d may be", k.taken, d, cn.accepted[d])
 	}
+	if cn.s.flow[d].sink != gone {
+		cn.moved = w.now
+	}
 }
 
-func (w *simWorld) shutdown(cn *simConn, d side) {
-	w.event(cn, d^1, "shut", 0)
-	k := &cn.sock[d^1]
-	if k.shut || k.closed {
-		w.Fatalf("FIN for side %d after its end", d^1)
+// untaken notes that a send of flow d fails because its destination has reset the connection.
+func (w *simWorld) untaken(cn *simConn, d side, errno syscall.Errno) {
+	w.event(cn, d^1, "send fails", int(errno))
+	if cn.s.flow[d].sink != gone {
+		w.note(cn, causeClientRST+cause(d^1))
+		cn.failed[d], cn.moved = true, w.now
 	}
-	if k.taken != cn.accepted[d] && cn.class != classArbitrary {
-		w.Fatalf("FIN for side %d after %d of %d bytes", d^1, k.taken, cn.accepted[d])
-	}
-	k.shut = true
-	w.sinkShut(cn.s, d)
-}
-
-// delivered is what the engines ask the kernel before they relay an RST.
-func (w *simWorld) delivered(cn *simConn, d side) bool {
-	if cn.sock[d^1].undelivered() == 0 {
-		return true
-	}
-	cn.s.recheck = w.now + recheckEvery
-	w.rearm(cn.s)
-	return false
 }
 
 // fire handles the timers that the clock has passed.
@@ -292,17 +294,12 @@ func (w *simWorld) find(s *session) *simConn {
 	return nil
 }
 
-// closed ends a connection whose session has finished.
+// closed notes that a connection's session closes its last descriptor.
 func (w *simWorld) closed(cn *simConn) {
 	w.event(cn, client, "closed", 0)
-	s := cn.s
-	for d := range cn.sock {
-		cn.sock[d].closed, cn.sock[d].aborted = true, s.abort[d]
-	}
 	w.checkEnd(cn)
 	w.want[stats.Ended]++
-	w.want[s.cause.counter()]++
-	w.release(s)
+	w.want[cn.s.cause.counter()]++
 	cn.s = nil
 	w.stale = append(w.stale, cn.ref)
 }

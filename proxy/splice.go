@@ -32,13 +32,9 @@ type pipe struct {
 // pages is how many pieces fit, so at least as many bytes.
 func (p *pipe) pages() int { return p.size >> 12 }
 
-func (p *pipe) close() {
-	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(p.in), 0, 0)
-	_, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(p.out), 0, 0)
-}
-
 // pipePool is a loop's pipes. A flow has a pipe exactly while bytes are in it, so an idle tunnel has none.
 type pipePool struct {
+	sys     kernel
 	most    int // pipes there may be
 	made    int // pipes there are
 	free    *pipe
@@ -57,7 +53,7 @@ func (l *pipePool) get(now int64) *pipe {
 	if l.made >= l.most || now < l.retryAt {
 		return nil
 	}
-	p := newPipe()
+	p := l.open()
 	if p == nil {
 		l.retryAt = now + pipeRetry
 		return nil
@@ -71,7 +67,7 @@ func (l *pipePool) put(p *pipe) {
 	if p.held > 0 || l.spare >= pipesSpare {
 		l.held -= p.held
 		l.made--
-		p.close()
+		l.close(p)
 		return
 	}
 	p.next = l.free
@@ -84,7 +80,7 @@ func (l *pipePool) clear() {
 	for l.free != nil {
 		p := l.free
 		l.free = p.next
-		p.close()
+		l.close(p)
 		l.made--
 	}
 	l.spare = 0
@@ -96,19 +92,25 @@ func (l *pipePool) limit(p *pipe) int {
 	return min(p.size, max(pipeSizeMin, (pipesShared-l.held)/8))
 }
 
-func newPipe() *pipe {
+// open makes a pipe, or returns nil.
+func (l *pipePool) open() *pipe {
 	var fds [2]int32
-	if errno := pipe2(&fds); errno != 0 {
+	if errno := l.sys.pipe(&fds); errno != 0 {
 		return nil
 	}
 	p := &pipe{in: fds[1], out: fds[0]}
 	for p.size = pipeSize; p.size >= pipeSizeMin; p.size >>= 1 {
-		if setPipeSize(p.in, p.size) == 0 {
+		if l.sys.setPipeSize(p.in, p.size) == 0 {
 			return p
 		}
 	}
-	p.close()
+	l.close(p)
 	return nil
+}
+
+func (l *pipePool) close(p *pipe) {
+	l.sys.close(p.in, false)
+	l.sys.close(p.out, false)
 }
 
 // A pipe's bytes are moved with its ends not blocking, and SPLICE_F_NONBLOCK says nothing about a socket: whether that blocks is
@@ -121,7 +123,7 @@ func splice(from, to int32, most int) (int, syscall.Errno) {
 
 // receiveSpliced moves what side d has sent into a pipe and on to the other side. It returns the bytes read.
 func (m *direct) receiveSpliced(s *session, d side, p *pipe) int {
-	n, errno := splice(s.fd[d], p.in, m.pipes.limit(p))
+	n, errno := m.sys.splice(s.fd[d], p.in, m.pipes.limit(p))
 	if errno != 0 || n == 0 {
 		m.pipes.put(p)
 		m.nothing(s, d, errno)
@@ -145,7 +147,7 @@ func (m *direct) pour(s *session, d side) {
 	f := &s.flow[d]
 	p := f.pipe
 	m.cork(s, d^1)
-	n, errno := splice(p.out, s.fd[d^1], p.held)
+	n, errno := m.sys.splice(p.out, s.fd[d^1], p.held)
 	if errno == unix.EINTR || m.sendFailed(s, d, errno) {
 		return
 	}

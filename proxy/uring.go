@@ -340,7 +340,7 @@ func (e *uringEngine) findDead(s *session) {
 		if !s.heardFIN(side(d)) {
 			continue
 		}
-		if socketError(s.fd[d]) != 0 {
+		if e.sys.socketError(s.fd[d]) != 0 {
 			e.sourceRST(s, side(d))
 			continue
 		}
@@ -348,7 +348,7 @@ func (e *uringEngine) findDead(s *session) {
 		e.rearm(s)
 	}
 	if s.blocked() {
-		s.clientGone = hungUp(s.fd[client])
+		s.clientGone = e.sys.hungUp(s.fd[client])
 		e.lookAgain(s)
 	}
 }

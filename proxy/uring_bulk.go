@@ -41,7 +41,7 @@ func (e *uringEngine) drain(s *session, d side) {
 			e.touch(s)
 			return
 		}
-		n, errno := recv(s.fd[d], e.scratch[:min(e.recvLimit(d), len(e.scratch))])
+		n, errno := e.sys.recv(s.fd[d], e.scratch[:min(e.recvLimit(d), len(e.scratch))])
 		if errno != 0 || n == 0 {
 			switch {
 			case errno != unix.EAGAIN:
@@ -68,7 +68,7 @@ func (e *uringEngine) pass(s *session, d side, data []byte) {
 	}
 	f := &s.flow[d]
 	if f.sink == open && (d == server || s.class != classUnknown) {
-		n, errno := send(s.fd[d^1], data)
+		n, errno := e.sys.send(s.fd[d^1], data)
 		switch {
 		case errno == 0:
 			data = data[n:]

@@ -66,7 +66,7 @@ func (e *uringEngine) dial(s *session) {
 // disturbed while its SYN was being sent has a soft one (sk_err_soft) and completes as if it had connected. SO_ERROR has both.
 func (e *uringEngine) dialled(r ref, c ring.CQE) {
 	if c.Res == 0 {
-		c.Res = -int32(socketError(e.table.find(r).fd[server]))
+		c.Res = -int32(e.sys.socketError(e.table.find(r).fd[server]))
 	}
 	e.onConnect(r, &c)
 }
@@ -127,7 +127,7 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 // unmask finds out whether the end of side d's stream is an RST whose error another operation has taken with it. A side that
 // was not sent FIN cannot have closed in good order.
 func (e *uringEngine) unmask(s *session, d side) {
-	if s.flow[d^1].sink == open && e.domain[d] != unix.AF_UNIX && tcpClosed(s.fd[d]) {
+	if s.flow[d^1].sink == open && e.domain[d] != unix.AF_UNIX && e.sys.tcpClosed(s.fd[d]) {
 		s.reset[d] = true
 	}
 }
@@ -209,7 +209,7 @@ func (e *uringEngine) relay(s *session, d side) bool {
 	case a&actSend != 0:
 		e.send(s, d)
 	case a&actShut != 0:
-		shutdownWrite(s.fd[d^1])
+		e.sys.shutdownWrite(s.fd[d^1])
 		e.sinkShut(s, d)
 		return true
 	case a&actAbort != 0 && e.delivered(s, d):
@@ -258,11 +258,16 @@ func (e *uringEngine) gather(f *flow) (n int) {
 
 // arm has flow d's source read, or no longer, as the session wants. A flow is over its high watermark only when the kernel had
 // its last send for a whole turn and has not done with it: pausing costs a cancel and another receive, so a burst that the
-// destination takes at once must not cause it.
+// destination takes at once must not cause it. One that takes a part of it in every turn may not let the queue grow for ever: it
+// has half as much again.
 func (e *uringEngine) arm(s *session, d side) {
 	eng := &s.eng
-	if s.flow[d].sending && eng.sentTurn[d] != e.turns {
-		e.queued(s, d, e.readLimit())
+	if s.flow[d].sending {
+		high := e.readLimit()
+		if eng.sentTurn[d] == e.turns {
+			high += high / 2
+		}
+		e.queued(s, d, high)
 	}
 	bulk := eng.bulk[d] > 0
 	if d == client && s.blocked() {

@@ -19,7 +19,7 @@ func (e *uringEngine) tunnel(s *session) {
 		if !eng.direct {
 			eng.direct, eng.closing = true, false
 			for d, fd := range s.fd {
-				setNonblock(fd)
+				e.sys.setNonblock(fd)
 				eng.readable[d], eng.writable[d] = true, true
 			}
 		}

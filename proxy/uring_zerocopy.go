@@ -22,6 +22,7 @@ const (
 // keep what the peer has not acknowledged. Until then these segments are on loan: a flow that has sent them gives them up, but
 // they are not free (slab.lend). A loan outlives its session, so that no close has to wait for a peer.
 type lender struct {
+	least int    // bytes that a send has to have
 	segs  int32  // so many segments from the first on are registered, 0 = nothing is lent
 	loans []loan // by the number in the user data of their completions
 	free  []int32
@@ -41,7 +42,7 @@ func (e *uringEngine) openLender() {
 	var err error
 	for size := min(lendMemory, len(e.slab.mem)); size >= lendMemoryMin; size >>= 1 {
 		if err = e.ring.RegisterBuffers(e.slab.mem[:size]); err == nil {
-			e.lender.segs = int32(size / segSize)
+			e.lender.segs, e.lender.least = int32(size/segSize), lendLeast
 			return
 		}
 	}
@@ -57,7 +58,7 @@ func (e *uringEngine) lends(s *session) bool { return e.lender.segs > 0 && !s.en
 // registered memory. The kernel is asked to report whether it copied after all.
 func (e *uringEngine) lend(s *session, d side) bool {
 	f := &s.flow[d]
-	if !e.lends(s) || f.queue.bytes < lendLeast {
+	if !e.lends(s) || f.queue.bytes < e.lender.least {
 		return false
 	}
 	first, count, size := f.queue.head, int32(0), 0
@@ -72,7 +73,7 @@ func (e *uringEngine) lend(s *session, d side) bool {
 			break
 		}
 	}
-	if size < lendLeast {
+	if size < e.lender.least {
 		return false
 	}
 	start := int(first)*segSize + int(e.slab.segs[first].off)

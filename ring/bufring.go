@@ -135,6 +135,15 @@ func (b *BufRing) Publish() {
 	atomic.StoreUint32(b.word, uint32(b.entries[0].id)|uint32(b.tail)<<16)
 }
 
+// Published is the buffer that the kernel takes as the nth since the ring was made, counted modulo 2¹⁶; ok is false if it has not
+// been given that many. For whoever plays the kernel of a Detached ring.
+func (b *BufRing) Published(n uint16) (id uint16, ok bool) {
+	if tail := uint16(atomic.LoadUint32(b.word) >> 16); int16(tail-n) <= 0 {
+		return 0, false
+	}
+	return b.entries[n&b.mask].id, true
+}
+
 // KernelHead asks the kernel for the number of buffers it has used up, modulo 2¹⁶ (6.8). For tests.
 func (b *BufRing) KernelHead() (uint16, error) {
 	s := bufStatus{group: uint32(b.group)}

@@ -75,6 +75,12 @@ func (r *Ring) enter(n, atLeast, flags uint32, arg uintptr, blocking bool) unix.
 	var errno unix.Errno
 	if r.hook != nil {
 		errno = r.hook.Enter()
+		if r.fd == noKernel {
+			if errno == 0 {
+				r.sqHead = r.sqShown
+			}
+			return errno
+		}
 	}
 	size := uintptr(0)
 	if arg != 0 {

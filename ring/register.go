@@ -10,6 +10,9 @@ import (
 
 // register is io_uring_register(2). The kernel reads and writes arg only during the call, so it may lie in the Go heap.
 func (r *Ring) register(op uintptr, arg unsafe.Pointer, n int) (int, unix.Errno) {
+	if r.fd == noKernel {
+		return 0, 0
+	}
 	res, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), op, uintptr(arg), uintptr(n), 0, 0)
 	return int(res), errno
 }

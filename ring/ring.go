@@ -195,6 +195,9 @@ func (r *Ring) Close() error {
 		return nil
 	}
 	r.closed = true
+	if r.fd == noKernel {
+		return r.arena.Free()
+	}
 	r.cancelEverything()
 	return r.release()
 }

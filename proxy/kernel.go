@@ -1,0 +1,43 @@
+package proxy
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernel is what a loop asks of connected sockets and of pipes by system calls of its own, beside what io_uring does for it. It is
+// linux, or in the simulator something that plays it. One call moves a batch of bytes, so that the interface costs nothing that
+// can be measured.
+type kernel interface {
+	recv(fd int32, buf []byte) (int, syscall.Errno)
+	send(fd int32, buf []byte) (int, syscall.Errno)
+	sendmsg(fd int32, msg *unix.Msghdr) (int, syscall.Errno)
+	splice(from, to int32, most int) (int, syscall.Errno)
+	shutdownWrite(fd int32)
+	close(fd int32, reset bool)
+	undelivered(fd int32, domain int) int
+	hungUp(fd int32) bool
+	tcpClosed(fd int32) bool
+	socketError(fd int32) syscall.Errno
+	setNonblock(fd int32)
+	pipe(fds *[2]int32) syscall.Errno
+	setPipeSize(fd int32, size int) syscall.Errno
+}
+
+// linux is the real one; socket.go and splice.go say what the calls do.
+type linux struct{}
+
+func (linux) recv(fd int32, buf []byte) (int, syscall.Errno)          { return recv(fd, buf) }
+func (linux) send(fd int32, buf []byte) (int, syscall.Errno)          { return send(fd, buf) }
+func (linux) sendmsg(fd int32, msg *unix.Msghdr) (int, syscall.Errno) { return sendmsg(fd, msg) }
+func (linux) splice(from, to int32, most int) (int, syscall.Errno)    { return splice(from, to, most) }
+func (linux) shutdownWrite(fd int32)                                  { shutdownWrite(fd) }
+func (linux) close(fd int32, reset bool)                              { closeSocket(fd, reset) }
+func (linux) undelivered(fd int32, domain int) int                    { return undelivered(fd, domain) }
+func (linux) hungUp(fd int32) bool                                    { return hungUp(fd) }
+func (linux) tcpClosed(fd int32) bool                                 { return tcpClosed(fd) }
+func (linux) socketError(fd int32) syscall.Errno                      { return socketError(fd) }
+func (linux) setNonblock(fd int32)                                    { setNonblock(fd) }
+func (linux) pipe(fds *[2]int32) syscall.Errno                        { return pipe2(fds) }
+func (linux) setPipeSize(fd int32, size int) syscall.Errno            { return setPipeSize(fd, size) }
