@@ -66,7 +66,11 @@ func (w *simWorld) step() {
 }
 
 func (w *simWorld) act(cn *simConn, d side, eager bool) {
-	if k := &cn.sock[d]; cn.act(w, d, eager) {
+	k := &cn.sock[d]
+	if !k.rst {
+		k.resetAt = w.now // if it comes now
+	}
+	if cn.act(w, d, eager) {
 		w.event(cn, d, "peer acts", k.sent)
 	} else {
 		w.events++

@@ -16,7 +16,9 @@ func (w *simWorld) check() {
 			f := &cn.s.flow[d]
 			segs += int(f.queue.segs)
 			w.checkFlow(cn, side(d), f)
+			w.checkAwake(cn, side(d))
 		}
+		w.checkOwed(cn)
 		if limit := int64(w.cfg.TimeoutIdle); limit > 0 && w.now-cn.moved > limit+2*tickLength && !cn.s.finished() && cn.s.lingerFrom == 0 {
 			w.Fatalf("nothing moved for %d ms, and the limit is %v", (w.now-cn.moved)/1e6, w.cfg.TimeoutIdle)
 		}
@@ -83,6 +85,32 @@ func (w *simWorld) checkFlow(cn *simConn, d side, f *flow) {
 	}
 	if w.cfg.OnViolation == Close && cn.class != classTunnel && sent > cn.stream[d].firstBad {
 		w.Fatalf("side %d: byte %d cannot be Foo and was sent", d, cn.stream[d].firstBad)
+	}
+}
+
+// checkAwake: what a session could do now, and has not done, is not forgotten.
+func (w *simWorld) checkAwake(cn *simConn, d side) {
+	from, to, a := &cn.sock[d], &cn.sock[d^1], cn.s.want(d)
+	if a&actRecv != 0 && (d == client || cn.up) && (from.sent > from.read || from.fin || from.rst) && !w.style.awaits(cn, d, false) {
+		w.Fatalf("side %d is not read though it has sent something", d)
+	}
+	if a&actSend != 0 && (to.space > to.taken-to.heard || to.rst) && !w.style.awaits(cn, d^1, true) {
+		w.Fatalf("nothing is sent to side %d though it takes something", d^1)
+	}
+}
+
+// checkOwed: a session that takes no more requests ends its answers as soon as none is owed, and a reset that nothing is left to
+// report is looked for.
+func (w *simWorld) checkOwed(cn *simConn) {
+	s := cn.s
+	if s.noRequests && s.flow[client].sink != gone && !s.flow[client].held() && s.pending() == 0 && s.flow[server].source == reading {
+		w.Fatalf("no answer is owed, and the answers go on")
+	}
+	for d := range cn.sock {
+		k := &cn.sock[d]
+		if late := w.now - k.resetAt; k.err && s.heardFIN(side(d)) && late > deadPeerCheck+2*tickLength && !k.edge {
+			w.Fatalf("side %d has sent FIN and then RST, and nobody has looked for %d ms", d, late/1e6)
+		}
 	}
 }
 

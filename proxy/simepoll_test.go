@@ -31,6 +31,12 @@ func (e *simEpoll) inFlight(int32) bool { return false }
 func (e *simEpoll) idle() bool          { return len(e.engine.ready) == 0 }
 func (e *simEpoll) close()              {}
 
+// awaits: an edge is still to be reported, or comes when the peer receives what filled the socket.
+func (e *simEpoll) awaits(cn *simConn, d side, to bool) bool {
+	k := &cn.sock[d]
+	return k.edge || cn.s.eng.queued || to && k.short
+}
+
 func (e *simEpoll) turn(eager bool) {
 	for _, cn := range e.conns {
 		for d := range cn.sock {

@@ -11,12 +11,13 @@ import (
 //	peer: stream ──sent──▶ [read:sent) in the socket ──▶ proxy
 //	peer: [heard:taken) on its way, [:heard) received ◀── proxy
 type simSocket struct {
-	stream simStream // what the peer has to say
-	sent   int       // bytes of it that have arrived
-	read   int       // bytes of it that the proxy has read
-	fin    bool      // its end has arrived
-	rst    bool
-	err    bool // the reset was not reported yet; the kernel does that once
+	stream  simStream // what the peer has to say
+	sent    int       // bytes of it that have arrived
+	read    int       // bytes of it that the proxy has read
+	fin     bool      // its end has arrived
+	rst     bool
+	err     bool // the reset was not reported yet; the kernel does that once
+	resetAt int64
 
 	taken int // bytes that the proxy has sent
 	heard int // bytes that the peer has received

@@ -74,7 +74,8 @@ func (u *simUring) close() {
 
 func (u *simUring) begin(cn *simConn) {
 	s := cn.s
-	u.engine.room(1)
+	for !u.engine.room(1) { // the kernel takes nothing now
+	}
 	u.engine.ring.PrepConnect(int(s.fd[server]), u.addr, uint64(newRef(opConnect, s.gen, s.slot)))
 	s.eng.dial = dialSubmitted
 	s.eng.inFlight++
@@ -89,9 +90,13 @@ func (u *simUring) idle() bool {
 
 func (u *simUring) inKernel() int {
 	n := u.engine.bufs.InKernel()
-	if u.engine.lender.segs > 0 {
-		for id := range u.slab.segs {
-			if u.slab.segs[id].owner == ownLoan {
+	for _, o := range u.ops {
+		if o.sqe.Opcode != ring.OpSendZC {
+			continue
+		}
+		l := &u.engine.lender.loans[ref(o.sqe.UserData).slot()]
+		for id := l.first; id < l.first+l.count; id++ {
+			if u.slab.segs[id].owner == ownLoan && !u.shared(o, id) {
 				n++
 			}
 		}
@@ -99,8 +104,34 @@ func (u *simUring) inKernel() int {
 	return n
 }
 
+// shared says whether an earlier send without a copy reads segment id too.
+func (u *simUring) shared(than *simOp, id int32) bool {
+	for _, o := range u.ops {
+		if o == than {
+			return false
+		}
+		if o.sqe.Opcode == ring.OpSendZC {
+			if l := &u.engine.lender.loans[ref(o.sqe.UserData).slot()]; id >= l.first && id < l.first+l.count {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (u *simUring) inFlight(fd int32) bool {
 	return slices.ContainsFunc(u.ops, func(o *simOp) bool { return o.sqe.Opcode != ring.OpAsyncCancel && o.sqe.Fd == fd && !o.lent })
+}
+
+// awaits: an operation is in flight, or begun as soon as others have ended or buffers are back.
+func (u *simUring) awaits(cn *simConn, d side, to bool) bool {
+	s := cn.s
+	eng, f := &s.eng, &s.flow[d]
+	if to {
+		f = &s.flow[d^1]
+		return eng.queued || f.sending || eng.roomArmed[d^1] || !eng.direct && s.class == classTunnel
+	}
+	return eng.queued || eng.armed[d] || eng.starved[d] || eng.bulk[d] > 0 && f.held() || !eng.direct && s.class == classTunnel
 }
 
 // Completions is of ring.Hook.
@@ -137,6 +168,9 @@ func (u *simUring) Submission(e *ring.SQE) {
 	case ring.OpSendZC:
 		if o.cn.bare {
 			u.Fatalf("a send without a copy, though the kernel has said that they are no use")
+		}
+		if end := e.Addr + uint64(e.Len) - ring.Addr(u.slab.mem); end > uint64(u.engine.lender.segs)*segSize {
+			u.Fatalf("a send without a copy of memory that is not registered")
 		}
 		o.vec = [][]byte{u.memory(e.Addr, uint64(e.Len))}
 		u.loans++
@@ -175,6 +209,22 @@ func (u *simUring) turn(eager bool) {
 	e.serveReady()
 	e.refill()
 	e.feedStarved()
+	u.checkEnding()
+}
+
+// checkEnding: a session that has finished has asked everything of its that is in flight to end.
+func (u *simUring) checkEnding() {
+	if u.engine.ring.Prepared() > 0 {
+		return
+	}
+	for _, o := range u.ops {
+		if o.sqe.Opcode == ring.OpAsyncCancel || o.lent || o.cancelled || !o.cn.s.finished() || o.cn.s.eng.queued {
+			continue
+		}
+		if !slices.ContainsFunc(u.ops, func(c *simOp) bool { return c.sqe.Opcode == ring.OpAsyncCancel && c.sqe.Addr == o.sqe.UserData }) {
+			u.Fatalf("a session has finished and waits for its operation %d", ref(o.sqe.UserData).op())
+		}
+	}
 }
 
 // cancel carries out what is to be cancelled, as the kernel does when it is submitted; the completions follow.

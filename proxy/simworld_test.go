@@ -36,7 +36,8 @@ type simStyle interface {
 	touch(cn *simConn) // serves a session because of an order
 	inKernel() int     // segments
 	inFlight(fd int32) bool
-	idle() bool // nothing in flight
+	awaits(cn *simConn, d side, to bool) bool // something will have the session look at side d's socket again
+	idle() bool                               // nothing in flight
 	close()
 }
 
