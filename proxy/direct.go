@@ -77,7 +77,11 @@ func (m *direct) receive(s *session, d side) int {
 		}
 		m.local[stats.NoPipe]++
 	}
-	limit := min(m.recvLimit(d), len(m.scratch))
+	limit := min(m.recvLimit(d), len(m.scratch), m.slab.free*segSize)
+	if limit == 0 { // what the ring has received takes all memory, see await; on epoll readLimit keeps a segment for every flow
+		s.eng.readable[d] = false
+		return 0
+	}
 	n, errno := m.sys.recv(s.fd[d], m.scratch[:limit])
 	if errno != 0 || n == 0 {
 		m.nothing(s, d, errno)
@@ -125,7 +129,7 @@ func (m *direct) forward(s *session, d side, data []byte) {
 		s.eng.writable[d^1] = errno == unix.EINTR
 	}
 	if f.queue.write(m.slab, data) < len(data) {
-		m.kill(s, causeError) // readLimit keeps a segment for every flow, so this cannot be
+		m.kill(s, causeError) // no more is received than there are segments free, so this cannot be
 		return
 	}
 	m.queued(s, d, highWater)

@@ -80,7 +80,7 @@ func (w *simWorld) checkFlow(cn *simConn, d side, f *flow) {
 	if f.sink != gone && cn.class != classArbitrary && sent+held != accepted || sent > accepted {
 		w.Fatalf("side %d: %d bytes accepted, %d sent, %d held", d, accepted, sent, held)
 	}
-	if limit := w.cfg.MaxBuffer*3/2 + (2*simBuffers+1)*segSize; f.queue.memory() > limit {
+	if limit := w.cfg.MaxBuffer*3/2 + (3*simBuffers+1)*segSize; f.queue.memory() > limit {
 		w.Fatalf("side %d holds %d bytes of memory, the limit is %d", d, f.queue.memory(), limit)
 	}
 	if w.cfg.OnViolation == Close && cn.class != classTunnel && sent > cn.stream[d].firstBad {

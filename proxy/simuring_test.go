@@ -26,6 +26,7 @@ type simOp struct {
 	d         side
 	vec       [][]byte // what is to be sent: the kernel reads the memory itself
 	cancelled bool
+	late      bool  // a cancel has come too late for it
 	tried     bool  // of a cancel: it has been carried out
 	result    int32 // of a cancel
 	lent      bool  // it was sent without a copy, and its notification is to come
@@ -237,8 +238,8 @@ func (u *simUring) cancel() {
 		for _, t := range u.ops {
 			switch {
 			case t.sqe.Opcode == ring.OpAsyncCancel || t.sqe.UserData != o.sqe.Addr || t.lent:
-			case oneIn(u, 16):
-				o.result = -int32(syscall.EALREADY)
+			case !t.late && oneIn(u, 16):
+				t.late, o.result = true, -int32(syscall.EALREADY)
 			default:
 				t.cancelled, o.result = true, 0
 			}

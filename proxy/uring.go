@@ -385,6 +385,12 @@ func (e *uringEngine) refill() {
 	e.bufs.Publish()
 }
 
+// starve has flow d wait until there are buffers again.
+func (e *uringEngine) starve(s *session, d side) {
+	s.eng.starved[d] = true
+	e.starved = append(e.starved, newRef(uint8(d), s.gen, s.slot))
+}
+
 // feedStarved arms receives again that found no buffer: the longest waiting first, and only as many as there are buffers
 // for. All at once they would find none again but the first few.
 func (e *uringEngine) feedStarved() {

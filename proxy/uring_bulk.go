@@ -41,7 +41,12 @@ func (e *uringEngine) drain(s *session, d side) {
 			e.touch(s)
 			return
 		}
-		n, errno := e.sys.recv(s.fd[d], e.scratch[:min(e.recvLimit(d), len(e.scratch))])
+		limit := min(e.recvLimit(d), len(e.scratch), e.slab.free*segSize)
+		if limit == 0 {
+			eng.bulk[d] = 0 // nothing could be kept of what is not sent at once; the ring's receive waits for memory
+			return
+		}
+		n, errno := e.sys.recv(s.fd[d], e.scratch[:limit])
 		if errno != 0 || n == 0 {
 			switch {
 			case errno != unix.EAGAIN:
@@ -82,6 +87,6 @@ func (e *uringEngine) pass(s *session, d side, data []byte) {
 	}
 	e.holds(s, d)
 	if f.queue.write(e.slab, data) < len(data) {
-		e.kill(s, causeError) // readLimit keeps a segment for every flow, so this cannot be
+		e.kill(s, causeError) // no more is received than there are segments free, so this cannot be
 	}
 }

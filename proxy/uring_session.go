@@ -114,8 +114,7 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 		}
 	case unix.ENOBUFS:
 		e.local[stats.NoBuffer]++
-		s.eng.starved[d] = true
-		e.starved = append(e.starved, newRef(uint8(d), s.gen, s.slot))
+		e.starve(s, d)
 	case unix.ECANCELED, unix.EINTR, unix.EAGAIN:
 	default:
 		if s.flow[d].source != ended {

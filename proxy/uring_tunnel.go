@@ -49,9 +49,13 @@ func (e *uringEngine) tunnel(s *session) {
 func (e *uringEngine) await(s *session, d side) {
 	eng := &s.eng
 	a := s.want(d)
-	if a&actRecv != 0 && !eng.readable[d] && !eng.armed[d] {
-		eng.armed[d], eng.polled[d] = true, true
-		e.poll(s, s.fd[d], unix.POLLIN, opPoll+uint8(d))
+	if a&actRecv != 0 && !eng.readable[d] && !eng.armed[d] && !eng.starved[d] {
+		if e.slab.free == 0 {
+			e.starve(s, d)
+		} else {
+			eng.armed[d], eng.polled[d] = true, true
+			e.poll(s, s.fd[d], unix.POLLIN, opPoll+uint8(d))
+		}
 	}
 	if a&actSend != 0 && !eng.writable[d^1] && !eng.roomArmed[d] {
 		eng.roomArmed[d] = true
