@@ -22,6 +22,8 @@ var mutants = []mutant{
 	{name: "what is valid before a violation is dropped", file: "proxy/inspect.go", tests: "TestBadRequestWithAnswersOutstanding|FuzzProxy", old: "\t\tn += c.scan(s, d, data[n:])\n\t\tif n < len(data) && !c.violated(s, d, uint64(n), data[n:]) {\n\t\t\tbreak", new: "\t\tn += c.scan(s, d, data[n:])\n\t\tif n < len(data) && !c.violated(s, d, uint64(n), data[n:]) {\n\t\t\treturn 0"},
 	{name: "an arbitrary client's first bytes reach the server", file: "proxy/inspect.go", tests: "TestClassIsDecidedByTheFirstBytes|FuzzProxy", old: "\tif s.class == classArbitrary {\n\t\treturn 0\n\t}\n", new: ""},
 	{name: "a pipe with bytes in it is used again", file: "proxy/splice.go", tests: "TestLoopTunnelLeavesNoBytesBehind", old: "if p.held > 0 || l.spare >= pipesSpare {", new: "if l.spare >= pipesSpare {"},
+	{name: "a short splice out of a pipe counts as all", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "\tp.held -= n\n\tm.pipes.held -= n\n", new: "\tm.pipes.held -= p.held\n\tp.held = 0\n"},
+	{name: "a short splice into a pipe counts as the last", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if n < p.pages() && ", new: "if n < p.size && "},
 
 	// Buffers.
 	{name: "uring: a buffer is returned twice", file: "proxy/uring_session.go", tests: "TestLoopAgainstRandomPeers|FuzzProxy", old: "\t\te.slab.put(id, ownFlow)\n", new: "\t\te.slab.put(id, ownFlow)\n\t\te.slab.put(id, ownFlow)\n"},
@@ -29,6 +31,9 @@ var mutants = []mutant{
 	{name: "a sent segment is not returned", file: "proxy/flow.go", tests: "TestSegQueueAgainstBytes|TestClientEndsFirst", old: "\t\tb.putRun(first, last, count, ownFlow)\n", new: "\t\t_, _ = first, last\n"},
 	{name: "what the kernel sends is freed with its flow", file: "proxy/ends.go", tests: "TestDropLeavesWhatIsBeingSent|TestSimulation", old: "\tif !f.sending {\n\t\tf.queue.drop(c.slab)\n\t}\n", new: "\tf.queue.drop(c.slab)\n"},
 	{name: "uring: the kernel gets no buffers back", file: "proxy/uring.go", tests: "TestLoopAllocatesNothing", old: "\te.refill()\n\te.feedStarved()\n", new: "\te.feedStarved()\n"},
+	{name: "a pipe stays with a flow that has lost its destination", file: "proxy/ends.go", tests: "TestSimulationSeeds", old: "\tc.dropPipe(f)\n", new: ""},
+	{name: "uring: what is on loan is free once it is sent", file: "proxy/uring_zerocopy.go", tests: "TestSimulationSeeds", old: "\tif !c.More() {\n\t\te.endLoan(n)\n\t}\n", new: "\te.endLoan(n)\n"},
+	{name: "uring: a flow that is partly sent in every turn may hold anything", file: "proxy/uring_session.go", tests: "TestSimulationSeeds", old: "\t\t\thigh += high / 2\n", new: "\t\t\thigh += high << 10\n"},
 
 	// Operations.
 	{name: "uring: a receive that has ended is not armed again", file: "proxy/uring_session.go", tests: "FuzzProxy", old: "\t\ts.eng.armed[d], s.eng.cancelled[d] = false, false\n\t\te.settle(s)\n\t}\n\te.touch(s)\n", new: "\t\te.settle(s)\n\t}\n\te.touch(s)\n"},
@@ -47,6 +52,8 @@ var mutants = []mutant{
 	{name: "epoll: a flow over its budget is not served again", file: "proxy/epoll_session.go", tests: "TestLoopServesWhoWasOverBudget", old: "\t\te.ready = append(e.ready, newRef(0, s.gen, s.slot))\n", new: ""},
 	{name: "stale references are obeyed", file: "proxy/table.go", tests: "TestTableAgainstModel|TestGenerationWraps", old: "s.live && s.gen == r.gen()", new: "s.live"},
 	{name: "the generation does not rise", file: "proxy/table.go", tests: "TestTableAgainstModel|TestGenerationWraps", old: "gen: (s.gen + 1) & genMask", new: "gen: s.gen"},
+	{name: "uring: a tunnel begins while receives of the ring's are in flight", file: "proxy/uring_tunnel.go", tests: "TestSimulationSeeds", old: "if !eng.direct && eng.inFlight > 0 {", new: "if !eng.direct && eng.inFlight > 9 {"},
+	{name: "uring: a tunnel that has ended waits for a stalled peer", file: "proxy/uring_session.go", tests: "TestSimulationSeeds", old: "\t\tif s.eng.roomArmed[d] {\n", new: "\t\tif false {\n"},
 
 	// Watermarks and limits.
 	{name: "the high watermark is ignored", file: "proxy/inspect.go", tests: "TestWatermarks|TestLoopHoldsBackAFastSide", old: "\t\tf.paused = true\n", new: "\t\tf.paused = false\n"},
@@ -80,6 +87,7 @@ var mutants = []mutant{
 	{name: "epoll: a drain does not wait", file: "proxy/epoll.go", tests: "TestLoopDrains", old: "\treturn e.table.used == 0\n", new: "\treturn true\n"},
 	{name: "uring: a drain does not wait", file: "proxy/uring_orders.go", tests: "TestLoopDrains", old: "\treturn e.table.used == 0 && e.worker.listener < 0\n", new: "\treturn true\n"},
 	{name: "uring: clients in the accept queue are left behind", file: "proxy/uring_orders.go", tests: "TestLoopEmptiesTheAcceptQueue", old: "\t\t\te.begun(int32(n))\n", new: "\t\t\tcloseSocket(int32(n), false)\n"},
+	{name: "FIN overtakes what is in a pipe", file: "proxy/flow.go", tests: "TestSimulationSeeds", old: "f.queue.bytes > 0 || f.pipe != nil }", new: "f.queue.bytes > 0 }"},
 
 	// Figures and the log.
 	{name: "requests count twice", file: "proxy/inspect.go", tests: "TestLoopAllocatesNothing|FuzzProxy", old: "c.local[stats.Req] += got.Req", new: "c.local[stats.Req] += 2 * got.Req"},

@@ -1,0 +1,162 @@
+package e2e
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+const (
+	stuckCount = 64 // requests of a MiB: the kernel's own buffers hold up to 36
+	stuckSize  = 1 << 20
+	stuckConns = 8 // at most
+)
+
+// opSendZC is a send without a copy as proc_pid_fdinfo(5) has it.
+const opSendZC = "op=47"
+
+// stuck are connections whose clients have more to send than their servers, which do not read, let through.
+type stuck struct {
+	p                *proxy
+	clients, servers []*peer
+	poured           []func() error
+}
+
+// newStuck adds connections until the proxy holds what the test is about.
+func newStuck(t *testing.T, p *proxy, u *upstream, holds func() bool) *stuck {
+	t.Helper()
+	k := &stuck{p: p}
+	for i := range stuckConns {
+		c, s := p.pair(u)
+		k.clients, k.servers = append(k.clients, c), append(k.servers, s)
+		k.poured = append(k.poured, pour(t, c, requests(i, stuckCount, stuckSize)))
+		if holds() {
+			return k
+		}
+	}
+	t.Fatalf("%d stalled connections do not bring about what this test is about", stuckConns)
+	return nil
+}
+
+// newLoans are stuck connections for which the kernel has memory of the proxy's on loan, on io_uring. What is sent when a socket is
+// full may lie in pieces, and then is copied; so it can take more than one.
+func newLoans(t *testing.T, engine string, u *upstream, flags ...string) *stuck {
+	t.Helper()
+	p := launch(t, engine, u.addr, append(flags, "--zerocopy=on"))
+	return newStuck(t, p, u, func() bool {
+		return !strings.HasPrefix(engine, "uring") || slices.Contains(p.inFlight(), opSendZC) && p.stats()["buffered_bytes"] > 0
+	})
+}
+
+// term sends a TERM that has been heard when it returns: nobody is let in any more.
+func (k *stuck) term(t *testing.T) {
+	t.Helper()
+	k.p.signal(syscall.SIGTERM)
+	eventually(t, "nobody is let in", func() bool {
+		probe, err := connect(k.p.addr, 0)
+		if err == nil {
+			_ = probe.reset() // by FIN it would wait for its server's
+		}
+		return err != nil
+	})
+}
+
+// drains has the servers read after a TERM: all that clients had begun and go on to send is delivered and answered, and the exit
+// is clean and before the drain time-out.
+func (k *stuck) drains(t *testing.T) {
+	t.Helper()
+	ok(t, forAll(len(k.clients), func(i int) error {
+		c, s := k.clients[i], k.servers[i]
+		return together(
+			func() error {
+				if err := k.poured[i](); err != nil {
+					return err
+				}
+				return c.CloseWrite()
+			},
+			func() error {
+				if err := s.expect(requests(i, stuckCount, stuckSize)); err != nil {
+					return err
+				}
+				if err := s.ends(fin); err != nil {
+					return err
+				}
+				defer s.Close()
+				return s.sendAll(acks(i, stuckCount, 100))
+			},
+			func() error {
+				if err := c.expect(acks(i, stuckCount, 100)); err != nil {
+					return err
+				}
+				return c.ends(fin)
+			},
+		)
+	}))
+	if code := k.p.exit(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	if strings.Contains(k.p.errors(), "drain time-out is over") {
+		t.Error("the drain time-out had to end what should have ended by itself")
+	}
+	k.p.verdict()
+}
+
+func TestTermWithLoans(t *testing.T) {
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		k := newLoans(t, engine, newUpstream(t), "--drain-timeout=20s")
+		k.term(t)
+		k.drains(t)
+	})
+}
+
+func TestTermWithFullPipes(t *testing.T) {
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := launch(t, engine, u.addr, []string{"--tunnel", "--drain-timeout=20s"})
+		k := newStuck(t, p, u, func() bool {
+			_, list := p.descriptors()
+			return strings.Count(list, "=pipe:") > strings.Count(p.fdList, "=pipe:")
+		})
+		k.term(t)
+		k.drains(t)
+	})
+}
+
+// A reset from either side takes what is on loan with it, and leaves nothing behind; so does a second TERM.
+func TestResetWithLoans(t *testing.T) {
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		for _, first := range []string{"client", "server"} {
+			t.Run(first, func(t *testing.T) {
+				k := newLoans(t, engine, u)
+				for i, from := range k.clients {
+					to := k.servers[i]
+					if first == "server" {
+						from, to = to, from
+					}
+					ok(t, from.reset())
+					if err := k.poured[i](); err == nil {
+						t.Error("everything was sent")
+					}
+					_, _, _ = to.rest() // a server reads what came before, and the reset
+					to.Close()
+				}
+				k.p.reaches(stats{"connections": 0, "buffered_bytes": 0})
+				k.p.check()
+			})
+		}
+		t.Run("second TERM", func(t *testing.T) {
+			k := newLoans(t, engine, u)
+			k.term(t)
+			k.p.signal(syscall.SIGTERM)
+			if code := k.p.exit(); code != 0 {
+				t.Errorf("exit code %d, want 0", code)
+			}
+			k.p.verdict()
+			for _, poured := range k.poured {
+				_ = poured() // fails: everything has been reset
+			}
+		})
+	})
+}
