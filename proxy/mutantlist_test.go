@@ -65,7 +65,7 @@ var mutants = []mutant{
 	{name: "uring: receives under max-pending are not single", file: "proxy/uring_session.go", tests: "TestLoopHoldsToMaxPending", old: "\tcase d == client && e.cfg.MaxPending > 0:", new: "\tcase false:"},
 	{name: "a paused client's reset is not seen", file: "proxy/session.go", tests: "TestLoopSeesThatAPausedClientHasGone", old: " && !s.clientGone\n", new: "\n"},
 	{name: "an address keeps its places", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tc.gate.leave(s.client.Addr(), c.now)\n", new: ""},
-	{name: "a refused descriptor stays open", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tcloseSocket(fd, true)\n\t\tc.conns.Add(-1)\n", new: "\t\tc.conns.Add(-1)\n"},
+	{name: "a refused descriptor stays open", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tc.sys.close(fd, true)\n\t\tc.conns.Add(-1)\n", new: "\t\tc.conns.Add(-1)\n"},
 	{name: "every IPv6 address counts alone", file: "proxy/gate.go", tests: "TestGateTakesAnIPv6NetworkForOneAddress", old: "Prefix(64)", new: "Prefix(128)"},
 	{name: "an address sweep takes memory", file: "proxy/gate.go", tests: "TestGateIsBounded", old: "\t\th.forget(now)\n", new: ""},
 
@@ -80,9 +80,9 @@ var mutants = []mutant{
 	// Ends.
 	{name: "FIN overtakes what is queued", file: "proxy/session.go", tests: "TestAnEndWaitsForWhatIsQueued", old: "\tcase f.held():\n", new: "\tcase f.held() && f.ending == endNone:\n"},
 	{name: "RST is relayed as FIN", file: "proxy/ends.go", tests: "TestLoopRelaysEveryEnd", old: "\tf.ending = endRST\n\tc.end", new: "\tf.ending = endFIN\n\tc.end"},
-	{name: "RST overtakes what the kernel has not delivered", file: "proxy/descriptors.go", tests: "TestLoopDeliversWhatCameBeforeTheReset", old: "if undelivered(s.fd[d^1], c.domain[d^1]) == 0 {", new: "if undelivered(s.fd[d^1], c.domain[d^1]) >= 0 {"},
+	{name: "RST overtakes what the kernel has not delivered", file: "proxy/descriptors.go", tests: "TestLoopDeliversWhatCameBeforeTheReset", old: "if c.sys.undelivered(s.fd[d^1], c.domain[d^1]) == 0 {", new: "if c.sys.undelivered(s.fd[d^1], c.domain[d^1]) >= 0 {"},
 	{name: "a reset after FIN is not seen", file: "proxy/ends.go", tests: "TestLoopSeesAResetAfterFIN", old: "\treturn s.flow[d].source == ended && !s.reset[d]", new: "\treturn false && !s.reset[d]"},
-	{name: "a descriptor is not closed", file: "proxy/descriptors.go", tests: "TestLoopRelaysEveryEnd", old: "\tfor d, fd := range s.fd {\n\t\tif fd >= 0 {\n\t\t\tcloseSocket", new: "\tfor d, fd := range s.fd {\n\t\tif fd >= 0 && d == 0 {\n\t\t\tcloseSocket"},
+	{name: "a descriptor is not closed", file: "proxy/descriptors.go", tests: "TestLoopRelaysEveryEnd", old: "\tfor d, fd := range s.fd {\n\t\tif fd >= 0 {\n\t\t\tc.sys.close", new: "\tfor d, fd := range s.fd {\n\t\tif fd >= 0 && d == 0 {\n\t\t\tc.sys.close"},
 	{name: "owed answers are not waited for", file: "proxy/ends.go", tests: "TestDrainDeliversWhatIsOwed|TestBadRequestWithAnswersOutstanding", old: " || s.pending() > 0 || ", new: " || "},
 	{name: "epoll: a drain does not wait", file: "proxy/epoll.go", tests: "TestLoopDrains", old: "\treturn e.table.used == 0\n", new: "\treturn true\n"},
 	{name: "uring: a drain does not wait", file: "proxy/uring_orders.go", tests: "TestLoopDrains", old: "\treturn e.table.used == 0 && e.worker.listener < 0\n", new: "\treturn true\n"},
