@@ -60,14 +60,18 @@ type Log struct {
 	finished atomic.Bool   // Close has returned: what the rings hold is lost
 	_        pad
 
-	wake     chan struct{}            // holds a token when the writer has a reason to look; one is enough
-	next     atomic.Pointer[handover] // the file to go on with
-	deadline atomic.Int64             // when Close gives up, Unix ns
-	done     chan struct{}            // closed by the writer when it has ended, after result is set
+	wake     chan struct{} // holds a token when the writer has a reason to look; one is enough
+	next     atomic.Int64  // the file to go on with: its turn << 32 | descriptor, 0 = the same
+	taken    atomic.Int64  // the turn of the latest file that the writer has gone over to
+	moved    chan struct{} // holds a token when that has changed
+	deadline atomic.Int64  // when Close gives up, Unix ns
+	done     chan struct{} // closed by the writer when it has ended, after result is set
 	result   error
 
 	mu       sync.Mutex    // serialises Reopen and Close
 	patience time.Duration // how long these wait for a writer whose device is stuck
+	waiting  *time.Timer   // theirs
+	turn     int64         // files that Reopen has opened
 }
 
 // Open opens or creates the log, for appending, and starts its writer.
@@ -106,7 +110,8 @@ func Open(o Options) (*Log, error) {
 	size := 1 << bits.Len(uint(max(o.RingBytes, ringLines*longest)-1))
 	l := &Log{
 		path: o.Path, block: block, sample: max(o.Sample, 1), shape: shape, rings: make([]*Ring, o.Rings),
-		wake: make(chan struct{}, 1), done: make(chan struct{}), patience: 2 * time.Second,
+		wake: make(chan struct{}, 1), moved: make(chan struct{}, 1), done: make(chan struct{}),
+		patience: 2 * time.Second, waiting: time.NewTimer(time.Hour),
 	}
 	if err := l.mapRings(size, longest); err != nil {
 		return nil, err
@@ -179,12 +184,6 @@ func (l *Log) Dropped() uint64 {
 	return n
 }
 
-// handover is a new file on its way to the writer, which closes taken when it has gone over to it.
-type handover struct {
-	fd    int
-	taken chan struct{}
-}
-
 // Reopen opens the log's path again and goes over to what is there now. No line is lost or split by that: a line already
 // begun in the old file is finished there, or, should that fail, written whole to the new one. On an error the old file
 // stays in use. On standard output Reopen does nothing.
@@ -201,19 +200,21 @@ func (l *Log) Reopen() error {
 	if err != nil {
 		return err
 	}
-	h := &handover{fd: fd, taken: make(chan struct{})}
-	if old := l.next.Swap(h); old != nil {
-		_ = unix.Close(old.fd) // never used: nothing can be lost with it
+	l.turn++
+	if old := l.next.Swap(l.turn<<32 | int64(fd)); old != 0 {
+		_ = unix.Close(int(int32(old))) // never used: nothing can be lost with it
 	}
 	l.nudge()
-	patience := time.NewTimer(l.patience)
-	defer patience.Stop()
-	select {
-	case <-h.taken:
-		return nil
-	case <-patience.C:
-		return fmt.Errorf("log %s: a write to the old file is stuck; the new one is used as soon as it ends", l.path)
+	l.waiting.Reset(l.patience)
+	defer l.waiting.Stop()
+	for l.taken.Load() != l.turn {
+		select {
+		case <-l.moved: // perhaps to a file before this one
+		case <-l.waiting.C:
+			return fmt.Errorf("log %s: a write to the old file is stuck; the new one is used as soon as it ends", l.path)
+		}
 	}
+	return nil
 }
 
 var errStuck = errors.New("the device takes nothing")
@@ -231,13 +232,13 @@ func (l *Log) Close() error {
 	l.closed.Store(true)
 	l.nudge()
 	// The writer of a pipe keeps the deadline by itself; only one that is stuck inside a write is left behind.
-	patience := time.NewTimer(2 * l.patience)
-	defer patience.Stop()
+	l.waiting.Reset(2 * l.patience)
+	defer l.waiting.Stop()
 	err := errStuck
 	select {
 	case <-l.done:
 		err = l.result
-	case <-patience.C:
+	case <-l.waiting.C:
 	}
 	l.finished.Store(true)
 	if err != nil {

@@ -171,7 +171,7 @@ func (w *writer) awaitReader() bool {
 		if n, err := unix.Poll(poll, int(pollTime.Milliseconds())); n > 0 || err != nil && err != unix.EINTR {
 			return true
 		}
-		if l.next.Load() != nil || l.closed.Load() && time.Now().UnixNano() >= l.deadline.Load() {
+		if l.next.Load() != 0 || l.closed.Load() && time.Now().UnixNano() >= l.deadline.Load() {
 			return false
 		}
 	}
@@ -198,19 +198,24 @@ func (w *writer) report(err error) {
 }
 
 // takeOver goes over to a file that Reopen has opened, after finishing the line begun in the old one. Where that fails, the
-// line is still whole in its ring. The handover stays in sight until then, so that a full pipe is not waited for.
+// line is still whole in its ring. The new file stays in sight until then, so that a full pipe is not waited for.
 func (w *writer) takeOver() {
-	if w.log.next.Load() == nil {
+	l := w.log
+	if l.next.Load() == 0 {
 		return
 	}
 	if w.torn != nil && w.drainRing(w.torn) != nil {
 		w.torn, w.tornBytes = nil, 0
 	}
 	w.leaveOwn()
-	h := w.log.next.Swap(nil)
+	next := l.next.Swap(0)
 	w.release()
-	w.use(h.fd)
-	close(h.taken)
+	w.use(int(int32(next)))
+	l.taken.Store(next >> 32)
+	select {
+	case l.moved <- struct{}{}:
+	default:
+	}
 }
 
 // grown keeps the page cache of a file that grows by much small.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -45,13 +46,22 @@ func (p *process) notify(state string) {
 	}
 }
 
+// managed says whether there is a service manager to be told anything.
+func managed() bool { return os.Getenv("NOTIFY_SOCKET") != "" }
+
 func (p *process) notifyReady() {
+	if !managed() {
+		return
+	}
 	in := p.service.Info()
 	p.notify(fmt.Sprintf("%s\nSTATUS=%s engine, %d loops, listening on %s", daemon.SdNotifyReady, in.Engine, in.Loops, in.Listen))
 }
 
 // notifyReloading begins a reload, which notifyReady ends; the time tells the manager which of its orders was meant.
 func (p *process) notifyReloading() {
+	if !managed() {
+		return
+	}
 	p.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 }
 
