@@ -2,7 +2,6 @@ package accesslog
 
 import (
 	"bytes"
-	"os"
 	"strconv"
 	"time"
 
@@ -73,12 +72,12 @@ func endsWithinLine(path string, fd int) bool {
 	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size == 0 {
 		return false
 	}
-	f, err := os.Open(path)
+	own, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false // not readable: then it cannot be known
 	}
-	defer f.Close()
+	defer unix.Close(own)
 	var last [1]byte
-	n, _ := f.ReadAt(last[:], st.Size-1)
+	n, _ := unix.Pread(own, last[:], st.Size-1)
 	return n == 1 && last[0] != '\n'
 }

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"math"
 	"os"
 	"slices"
 	"sync"
@@ -16,7 +15,7 @@ const (
 	soakFlight = 100 * time.Millisecond // of the canary, after each look
 	soakProbe  = 5 * time.Second        // after which the proxy finds out that an RST was lost, see below
 	soakIdle   = 5 * time.Second        // for which the proxy is watched once the load is over
-	soakCalm   = 0.4                    // of a run are its warm-up: what the proxy keeps for good has come by then
+	soakCalm   = 0.4                    // of a run are its warm-up, see soak_slope_test.go
 )
 
 // roomForResets has the kernel queue more packets for a CPU than the 1000 that are its default (net.core.netdev_max_backlog): the
@@ -81,51 +80,6 @@ func (s *soak) heat(span time.Duration, clients *sync.WaitGroup) (warm func() bo
 func (s *soak) release() {
 	s.held.once.Do(func() { close(s.held.hurry) })
 	s.held.all.Wait()
-}
-
-// slope estimates how fast resident memory still grows after the warm-up, and wants less than 1 MiB an hour. Looks are put
-// together in twenty groups, of which the least counts: a collection of garbage has just been then. A straight line through
-// these has a slope and a standard error; the test fails when even the slope less twice the error is too steep.
-func (s *soak) slope(memory []int64, span time.Duration) {
-	const groups, limit = 20, 1 << 20
-	calm := memory[int(float64(len(memory))*soakCalm):]
-	if len(calm) < 2*groups {
-		s.t.Logf("too short for a slope of memory: %d looks", len(calm))
-		return
-	}
-	hours := span.Hours() / float64(len(memory)) // between two looks
-	var x, y []float64
-	for g := range groups {
-		from, to := g*len(calm)/groups, (g+1)*len(calm)/groups
-		x = append(x, float64(from+to)/2*hours)
-		y = append(y, float64(slices.Min(calm[from:to])))
-	}
-	slope, err := fit(x, y)
-	s.t.Logf("resident memory: %.0f ± %.0f KiB an hour", slope/1024, err/1024)
-	if slope-2*err >= limit && !raceEnabled {
-		s.t.Errorf("resident memory grows by %.0f KiB an hour, ± %.0f", slope/1024, err/1024)
-	}
-}
-
-// fit is the slope of the straight line through points, and its standard error.
-func fit(x, y []float64) (slope, err float64) {
-	n := float64(len(x))
-	var mx, my float64
-	for i := range x {
-		mx, my = mx+x[i]/n, my+y[i]/n
-	}
-	var xx, xy float64
-	for i := range x {
-		xx += (x[i] - mx) * (x[i] - mx)
-		xy += (x[i] - mx) * (y[i] - my)
-	}
-	slope = xy / xx
-	var rest float64
-	for i := range x {
-		d := y[i] - my - slope*(x[i]-mx)
-		rest += d * d
-	}
-	return slope, math.Sqrt(rest / (n - 2) / xx)
 }
 
 // steady wants the canary's p99.9 at the end of the run to be what it was after the warm-up.

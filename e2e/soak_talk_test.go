@@ -133,9 +133,12 @@ func newFlood(id int) *talk {
 	}
 }
 
-// newVolley is many small requests at once: they fill the log's rings once round.
-func newVolley(id int) *talk {
-	return &talk{id: id, client: clientWhole, server: serverAnswer, chunk: 1 << 16, n: 900, reqMax: 20, ansMax: 20}
+// newVolley is n small requests at once, which wait for their answers: the high-water mark of the tables where outstanding requests
+// are kept. Many volleys fill the log's rings once round.
+func newVolley(id, n int) *talk {
+	return &talk{
+		id: id, client: clientWhole, server: serverStall, chunk: 1 << 16, n: n, reqMax: 20, ansMax: 20, pause: 700 * time.Millisecond,
+	}
 }
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }

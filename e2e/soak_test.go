@@ -139,20 +139,20 @@ func (s *soak) play(t *talk) {
 
 func (s *soak) nextID() int { return int(s.ids.Add(1)) }
 
-// warmUp brings everything that the proxy keeps for good to its high-water mark: buffers, tables, the rings of the log, and
-// the garbage of its answers to SIGUSR1.
+// warmUp brings everything that the proxy keeps for good to its high-water mark: buffers, sessions, the rings of the log, and for
+// outstanding requests the tables of every size, which double from 8 to more than any talk has.
 func (s *soak) warmUp() {
 	var all sync.WaitGroup
 	for i := range soakClients + soakStorm {
 		all.Go(func() {
 			s.play(newFlood(s.nextID()))
-			if i < soakClients {
-				s.play(newVolley(s.nextID()))
+			for n := 1000; n > 4 && i < soakClients; n /= 2 {
+				s.play(newVolley(s.nextID(), n))
+				if !s.long || s.failed() {
+					break
+				}
 			}
 		})
-	}
-	for range 200 {
-		s.p.stats()
 	}
 	all.Wait()
 	s.log.rotate(s)
@@ -177,14 +177,15 @@ func (s *soak) run(span time.Duration, k *canary) {
 	for (time.Since(began) < span || len(memory) < soakLooks) && !s.failed() {
 		<-tick.C
 		last = s.look(last, r, warm())
-		memory = append(memory, s.p.rss())
+		memory = append(memory, s.p.own())
 		if s.long {
 			flights = append(flights, k.fly(soakFlight))
 		}
 		if time.Since(told) >= 10*time.Second {
 			told = time.Now()
-			s.t.Logf("%v: %d connections, %v messages, %v open, %d KiB resident, %d threads; canary %v", time.Since(began).Round(time.Second),
-				s.ids.Load(), last["msg_total"], last["connections"], s.p.rss()>>10, s.p.status("Threads"), k.fly(0))
+			s.t.Logf("%v: %d connections, %v messages, %v open, %d KiB resident, %d of them its own, %.0f in the heap after %v collections, %d threads; canary %v",
+				time.Since(began).Round(time.Second), s.ids.Load(), last["msg_total"], last["connections"], s.p.rss()>>10, s.p.own()>>10,
+				last["heap_bytes"]/1024, last["gc_cycles"], s.p.status("Threads"), k.fly(0))
 		}
 	}
 	s.end()
@@ -274,9 +275,9 @@ func (s *soak) failed() bool {
 func (s *soak) flat(memory []int64) {
 	n := len(memory)
 	middle, end := slices.Max(memory[n*2/5:n*3/5]), slices.Max(memory[n*4/5:])
-	s.t.Logf("resident: %d KiB in the middle, %d KiB at the end", middle>>10, end>>10)
+	s.t.Logf("memory: %d KiB in the middle, %d KiB at the end", middle>>10, end>>10)
 	if grown := end - middle; grown >= 4<<20 && !raceEnabled {
-		s.t.Errorf("resident memory grew by %d KiB from the middle of the run to its end", grown>>10)
+		s.t.Errorf("memory grew by %d KiB from the middle of the run to its end", grown>>10)
 	}
 }
 
