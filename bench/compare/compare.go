@@ -32,6 +32,7 @@ type Options struct {
 	Log        io.Writer // what goes on, a line per run; nil = nothing
 	Isolate    bool      // the children get a network of their own, for each workload; see target.Isolate
 	Congestion string    // of that network
+	Veth       bool      // with Isolate: the generator is in a network of its own too, and a veth pair joins the two
 	// Progress, when not nil, is called before every turn with the share of all turns that is done.
 	Progress func(done float64, what string)
 }
@@ -62,7 +63,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	c := &comparison{Options: o, dir: dir}
 	began := time.Now()
 	c.report = &report.Report{Begun: began, Command: o.Command, Machine: machine(o.TargetCore, o.LoadCore)}
-	c.report.Machine.Isolated = o.Isolate
+	c.report.Machine.Isolated, c.report.Machine.Veth = o.Isolate, o.Veth
 	if err := c.findTargets(); err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (c *comparison) findTargets() error {
 func (c *comparison) workload(ctx context.Context, w Workload) error {
 	if c.Isolate {
 		// A new one each time: the closed connections of the last workload, which the kernel keeps for a minute, go with theirs.
-		if err := target.Isolate(c.Congestion); err != nil {
+		if err := target.Isolate(c.Congestion, c.Veth); err != nil {
 			return err
 		}
 	}

@@ -39,7 +39,7 @@ func TestLoadArgs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := NewEnv(t.TempDir(), open[0], 0)
+	env, err := NewEnv(t.TempDir(), open[0], 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}

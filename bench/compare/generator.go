@@ -40,7 +40,7 @@ func startGenerator(args []string, core int) (*generator, error) {
 		return nil, errors.Join(err, stdin.Close(), in.Close())
 	}
 	g := &generator{in: in, out: out, lines: bufio.NewReader(out)}
-	g.p, err = target.Spawn(args, core, stdin, stdout)
+	g.p, err = target.SpawnOpposite(args, core, stdin, stdout)
 	// The child has its own; with ours open, its end would not be noticed.
 	err = errors.Join(err, stdin.Close(), stdout.Close())
 	if err == nil {

@@ -126,7 +126,7 @@ func (c *comparison) start(ctx context.Context, w Workload, cell *report.Cell) (
 	if err != nil {
 		return nil, err
 	}
-	env, err := NewEnv(dir, w, c.TargetCore)
+	env, err := NewEnv(dir, w, c.TargetCore, c.Veth)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func Scrape(ctx context.Context, o ScrapeOptions) error {
 		Name: "scrape", Conns: o.Conns, Open: true,
 		Flags: []string{"-c", strconv.Itoa(o.Conns), "-s", "16", "--arrivals", "poisson"},
 	}
-	env, err := NewEnv(dir, w, o.TargetCore)
+	env, err := NewEnv(dir, w, o.TargetCore, false)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"fooproxy/bench/load"
 	"fooproxy/bench/report"
+	"fooproxy/bench/sys"
 	"fooproxy/bench/target"
 )
 
@@ -34,6 +35,12 @@ func closedLoop(name, loop string, conns, depth int, sizes string) Workload {
 		About: fmt.Sprintf("%d connections × %d outstanding, requests of %s bytes", conns, depth, sizes),
 		Flags: []string{"-c", strconv.Itoa(conns), "-P", strconv.Itoa(depth), "-s", sizes},
 	}
+}
+
+// overUnix is the workload with unix sockets on both sides of the target.
+func (w Workload) overUnix() Workload {
+	w.Unix, w.Short, w.About = true, w.Short+", unix sockets", w.About+", both sides unix sockets"
+	return w
 }
 
 // sizeText is a size as people say it, and a mix by its mean.
@@ -75,9 +82,6 @@ func Workloads() []Workload {
 		About: "64 connections, Poisson arrivals at half of the base line's highest rate, requests of 64 bytes; times from the intended send",
 		Flags: []string{"-c", "64", "-s", "64", "--arrivals", "poisson"},
 	}
-	unix := closedLoop("unix", "unix", 16, 1, "16")
-	unix.Short += ", unix sockets"
-	unix.Unix, unix.About = true, unix.About+", both sides unix sockets"
 	return []Workload{
 		closedLoop("pingpong16", "pingpong", 16, 1, "16"),
 		closedLoop("pingpong256", "pingpong", 256, 1, "16"),
@@ -86,12 +90,13 @@ func Workloads() []Workload {
 		closedLoop("mix1k", "mix1k", 64, 8, "128:0.4,1024:0.5,4096:0.1"),
 		closedLoop("bulk16k", "bulk16k", 8, 16, "16384"),
 		closedLoop("bulk1m", "bulk1m", 8, 2, "1048576"),
-		churn, idle, crowd, open, unix,
+		churn, idle, crowd, open, closedLoop("unix", "unix", 16, 1, "16").overUnix(),
 	}
 }
 
-// Streams lists the workloads of tunnels. They are not among all: a target that speaks only Foo cannot run them.
-func Streams() []Workload {
+// Others lists the workloads that are not among all: those of tunnels, which a target that speaks only Foo cannot run, and bulk
+// between unix sockets.
+func Others() []Workload {
 	stream := func(name string, conns int, about string, flags ...string) Workload {
 		return Workload{
 			Name: name, Loop: name, Conns: conns, Stream: true,
@@ -100,10 +105,10 @@ func Streams() []Workload {
 			Flags: append([]string{"-c", strconv.Itoa(conns)}, flags...),
 		}
 	}
-	unix := stream("tunnelunix", 4, "one way, both sides unix sockets")
-	unix.Unix = true
 	return []Workload{
-		stream("tunnel", 4, "one way"), stream("tunnelboth", 4, "both ways", "--both"), stream("tunnel1", 1, "one way"), unix,
+		stream("tunnel", 4, "one way"), stream("tunnelboth", 4, "both ways", "--both"), stream("tunnel1", 1, "one way"),
+		stream("tunnelunix", 4, "one way").overUnix(),
+		closedLoop("bulk16kunix", "bulk16kunix", 8, 16, "16384").overUnix(), closedLoop("bulk1munix", "bulk1munix", 8, 2, "1048576").overUnix(),
 	}
 }
 
@@ -118,14 +123,14 @@ func SelectWorkloads(names string) ([]Workload, error) {
 	for name := range strings.SplitSeq(names, ",") {
 		name = strings.TrimSpace(name)
 		found := len(picked)
-		for _, w := range append(all, Streams()...) {
+		for _, w := range append(all, Others()...) {
 			if w.Name == name || w.Loop == name {
 				picked = append(picked, w)
 			}
 		}
 		if found == len(picked) {
 			var known []string
-			for _, w := range append(all, Streams()...) {
+			for _, w := range append(all, Others()...) {
 				known = append(known, w.Name)
 			}
 			return nil, fmt.Errorf("no workload %q; there are %s", name, strings.Join(known, ", "))
@@ -176,19 +181,24 @@ func (w *Workload) LoadArgs(foobench string, env target.Env, t LoadTimes, direct
 	return append(args, env.Listen)
 }
 
-// NewEnv finds a place for a target under a workload: ports, or paths of sockets in dir, which is empty.
-func NewEnv(dir string, w Workload, core int) (target.Env, error) {
+// NewEnv finds a place for a target under a workload: ports, or paths of sockets in dir, which is empty. With a cable the target
+// is at its end here, and the generator at the other.
+func NewEnv(dir string, w Workload, core int, cable bool) (target.Env, error) {
 	e := target.Env{Dir: dir, Core: core, MaxConns: max(w.Conns, 1000), Tunnel: w.Stream}
 	if w.Unix {
 		e.Listen, e.Forward = "unix:"+filepath.Join(dir, "in"), "unix:"+filepath.Join(dir, "out")
 		return e, nil
 	}
-	for _, address := range []*string{&e.Listen, &e.Forward} {
+	hosts := [2]string{"127.0.0.1", "127.0.0.1"}
+	if cable {
+		hosts = [2]string{sys.CableHere, sys.CableThere}
+	}
+	for i, address := range []*string{&e.Listen, &e.Forward} {
 		port, err := target.FreePort()
 		if err != nil {
 			return e, err
 		}
-		*address = fmt.Sprintf("127.0.0.1:%d", port)
+		*address = fmt.Sprintf("%s:%d", hosts[i], port)
 	}
 	return e, nil
 }

@@ -49,7 +49,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	env, err := compare.NewEnv(work, o.Workload, o.TargetCore)
+	env, err := compare.NewEnv(work, o.Workload, o.TargetCore, false)
 	if err != nil {
 		return err
 	}

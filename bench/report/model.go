@@ -42,7 +42,8 @@ type Machine struct {
 	Memory     string `json:"memory"`
 	Kernel     string `json:"kernel"`
 	Congestion string `json:"tcp_congestion_control"`
-	Isolated   bool   `json:"isolated"` // in a network namespace of its own
+	Isolated   bool   `json:"isolated"`       // in a network namespace of its own
+	Veth       bool   `json:"veth,omitempty"` // joined to that of the generator by a veth pair
 	Go         string `json:"go"`
 	TargetCore int    `json:"target_core"` // -1 = every one
 	LoadCore   int    `json:"load_core"`

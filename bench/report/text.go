@@ -42,7 +42,10 @@ func (r *Report) WriteHead(w io.Writer) {
 
 // Network says by what the programs were connected.
 func (m *Machine) Network() string {
-	if m.Isolated {
+	switch {
+	case m.Veth:
+		return m.Congestion + " over a veth pair between two namespaces"
+	case m.Isolated:
 		return m.Congestion + " on a loopback of its own"
 	}
 	return m.Congestion + " on the machine's loopback"

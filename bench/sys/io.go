@@ -20,6 +20,20 @@ func Read(fd int32, b []byte) (n int, errno unix.Errno) {
 	}
 }
 
+// Peek copies what waits in a socket without taking it off; n is 0 at the end of the stream.
+func Peek(fd int32, b []byte) (n int, errno unix.Errno) {
+	for {
+		r, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_PEEK, 0, 0)
+		if e == unix.EINTR {
+			continue
+		}
+		if e != 0 {
+			return 0, e
+		}
+		return int(r), 0
+	}
+}
+
 // Discard takes up to size bytes off a TCP socket without copying them anywhere (MSG_TRUNC, tcp(7)); n is 0 at the end of the
 // stream.
 func Discard(fd int32, size int) (n int, errno unix.Errno) {

@@ -2,62 +2,56 @@ package target
 
 import (
 	"fmt"
-	"os"
-	"strings"
+	"io"
 
-	"golang.org/x/sys/unix"
+	"fooproxy/bench/sys"
 )
 
-// congestionFile is per network namespace.
-const congestionFile = "/proc/sys/net/ipv4/tcp_congestion_control"
+// opposite is where SpawnOpposite starts children, nil = where all others are. It is the starter's thread's.
+var opposite *sys.Namespace
 
-// Isolate gives all children from now on a network namespace of their own, with nothing but a loopback device: no traffic,
-// ports, packet filters or closed connections of anybody else's, and a congestion control of its own choice ("" leaves the
-// machine's). It needs the right to do so (CAP_SYS_ADMIN); after an error children share the machine's network as before.
-func Isolate(congestion string) error {
+// Isolate gives all children from now on a network namespace of their own, with nothing but a loopback device and with a
+// congestion control of its own choice ("" leaves the machine's). With a cable those of SpawnOpposite are in a second one, joined
+// to the first by a veth pair. It needs the right to do so (CAP_SYS_ADMIN); after an error children share the machine's network
+// as before.
+func Isolate(congestion string, cable bool) error {
 	return onStarter(func() error {
-		before, err := os.Open("/proc/thread-self/ns/net")
+		here, err := sys.NewNamespace(congestion)
 		if err != nil {
 			return err
 		}
-		defer before.Close()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("a network namespace of its own: %w", err)
+		defer here.Close()
+		var there *sys.Namespace
+		if cable {
+			if there, err = sys.NewNamespace(congestion); err != nil {
+				return err
+			}
+			if err = here.Join(there); err != nil {
+				there.Close()
+				return fmt.Errorf("a veth pair: %w", err)
+			}
 		}
-		if err = loopbackUp(); err == nil && congestion != "" {
-			err = os.WriteFile(congestionFile, []byte(congestion), 0)
-		}
-		if err != nil {
-			_ = unix.Setns(int(before.Fd()), unix.CLONE_NEWNET)
-		}
-		return err
+		opposite.Close()
+		opposite = there
+		return here.Enter()
 	})
 }
 
 // Congestion is the TCP congestion control that children get.
 func Congestion() (name string) {
-	_ = onStarter(func() error {
-		b, err := os.ReadFile(congestionFile)
-		name = strings.TrimSpace(string(b))
+	_ = onStarter(func() (err error) {
+		name, err = sys.Congestion()
 		return err
 	})
 	return name
 }
 
-// loopbackUp switches on the loopback device of a new namespace.
-func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	request, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	request.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request); err != nil {
-		return fmt.Errorf("loopback device: %w", err)
-	}
-	return nil
+// SpawnOpposite is Spawn for who talks to the targets: at the other end of the cable, if Isolate has laid one.
+func SpawnOpposite(args []string, core int, stdin io.Reader, stdout io.Writer) (*Process, error) {
+	return spawn(args, core, stdin, stdout, func(start func() error) error {
+		if opposite == nil {
+			return start()
+		}
+		return opposite.Do(start)
+	})
 }

@@ -83,6 +83,11 @@ const AllCores = -1
 // Spawn starts a child pinned to core, or AllCores, with as high a priority as is allowed. stdin may be nil; with a nil stdout
 // what the child prints is kept with its stderr.
 func Spawn(args []string, core int, stdin io.Reader, stdout io.Writer) (*Process, error) {
+	return spawn(args, core, stdin, stdout, func(start func() error) error { return start() })
+}
+
+// spawn is Spawn that has the child started by within, on the thread that forks.
+func spawn(args []string, core int, stdin io.Reader, stdout io.Writer, within func(start func() error) error) (*Process, error) {
 	p := &Process{Args: args, cmd: exec.Command(args[0], args[1:]...), done: make(chan struct{})}
 	p.cmd.Stdin = stdin
 	// A session of its own: the kernel divides CPU time between sessions first (sched(7), autogroup), and a keyboard
@@ -103,7 +108,7 @@ func Spawn(args []string, core int, stdin io.Reader, stdout io.Writer) (*Process
 		}
 		// Without the right to it the children run at normal priority, and other programs disturb them more.
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)
-		return p.cmd.Start()
+		return within(p.cmd.Start)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", args[0], err)

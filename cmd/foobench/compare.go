@@ -36,6 +36,7 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 	fs.DurationVar(&o.Turn, "turn", 25*time.Millisecond, "length of the turns that a run is cut into, in which the targets alternate")
 	fs.DurationVar(&o.Warmup, "warmup", 0, "load before the window (default 50ms, with --full 500ms)")
 	fs.StringVar(&o.Congestion, "congestion", "", "TCP congestion control of the children, in a network namespace of their own, which takes root; machine = use the machine's network (default reno, or the machine's network without the right to another)")
+	fs.BoolVar(&o.Veth, "veth", false, "the target in one network namespace, client and upstream in another, a veth pair between them; takes root and ip(8)")
 	fs.StringVar(&o.Baseline, "baseline", "", "target that ratios are to (default haproxy, or the first that can run)")
 	fs.BoolVar(&o.Spin, "spin", false, "the generator never sleeps: targets pay for no wake-up of it")
 	if err := parse(fs, args, stdout); err != nil {
@@ -85,13 +86,16 @@ func runCompare(args []string, stdout, stderr io.Writer) error {
 // along with the targets; reno is in every kernel.
 func isolate(o *compare.Options, stderr io.Writer) error {
 	if o.Congestion == "machine" {
+		if o.Veth {
+			return usageError("--veth: the machine's network has no such pair")
+		}
 		return nil
 	}
-	asked := o.Congestion != ""
-	if !asked {
+	asked := o.Congestion != "" || o.Veth
+	if o.Congestion == "" {
 		o.Congestion = "reno"
 	}
-	err := target.Isolate(o.Congestion)
+	err := target.Isolate(o.Congestion, o.Veth)
 	o.Isolate = err == nil
 	switch {
 	case err != nil && asked:
@@ -154,7 +158,7 @@ func list(w io.Writer, targets []target.Target) {
 		fmt.Fprintf(w, "  %-15s %s (%s)\n", t.Name, t.About, version)
 	}
 	fmt.Fprintln(w, "workloads:")
-	for _, wl := range append(compare.Workloads(), compare.Streams()...) {
+	for _, wl := range append(compare.Workloads(), compare.Others()...) {
 		fmt.Fprintf(w, "  %-15s %s\n", wl.Name, wl.About)
 	}
 }

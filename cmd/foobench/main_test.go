@@ -273,6 +273,27 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// Over a veth pair target and generator are in namespaces of their own, which nobody has to take away.
+func TestCompareOverVeth(t *testing.T) {
+	args := []string{
+		"compare", "--veth", "--targets", "relay-poll,direct", "--workloads", "pingpong16,bulk1m", "--runs", "1", "--time", "20ms",
+		"--warmup", "5ms", "--out", "",
+	}
+	code, stdout, stderr := run(t, args...)
+	if os.Getuid() != 0 {
+		if code != exitFailed {
+			t.Errorf("exit code %d without the right to namespaces\n%s%s", code, stdout, stderr)
+		}
+		return
+	}
+	if code != exitOK || !strings.Contains(stdout, "reno over a veth pair") || strings.Contains(stdout, "FAILED") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := run(t, append(args, "--congestion", "machine")...); code != exitUsage || !strings.Contains(stderr, "--veth") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
 // A target that fails is reported as failed, and the comparison does not succeed.
 func TestCompareWithABrokenTarget(t *testing.T) {
 	dir := t.TempDir()

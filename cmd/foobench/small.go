@@ -97,6 +97,7 @@ func runConcept(args []string, stdout, _ io.Writer) error {
 	fs := newFlags("concept", "trigger|splice|cork")
 	over := fs.Duration("time", 500*time.Millisecond, "how long to measure each way")
 	batches := fs.Int("n", 50, "batches of writes for cork")
+	congestion := fs.String("congestion", "", "TCP congestion control for splice; \"\" = the machine's")
 	core := fs.Int("core", -1, "CPU to measure on; -1 = any")
 	if err := parse(fs, args, stdout); err != nil {
 		return err
@@ -111,7 +112,7 @@ func runConcept(args []string, stdout, _ io.Writer) error {
 	case "trigger":
 		return concept.Trigger(stdout, *over)
 	case "splice":
-		return concept.Splice(stdout, *over)
+		return concept.Splice(stdout, *over, *congestion)
 	case "cork":
 		return concept.Cork(stdout, *batches)
 	}
