@@ -18,7 +18,8 @@ func TestMillionMessages(t *testing.T) {
 	eachEngineAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		u.serve(echo)
-		p := launchPlain(t, engine, u.addr, nil)
+		// A collection would add what was allocated at the start to the count: until then it is with the runtime's caches.
+		p := launchPlain(t, engine, u.addr, nil, withEnv("GOGC=off"))
 		t.Cleanup(p.check)
 		const conns, batch = 16, 50
 		clients := make([]*peer, conns)
@@ -52,8 +53,8 @@ func TestMillionMessages(t *testing.T) {
 		if n := after["heap_allocs"] - before["heap_allocs"]; n > 2000 { // the answers to SIGUSR1 allocate some themselves
 			t.Errorf("%v objects were allocated over a million messages", n)
 		}
-		if n := after["gc_cycles"] - before["gc_cycles"]; n > 1 {
-			t.Errorf("the collector ran %v times", n)
+		if n := after["gc_cycles"]; n > 0 {
+			t.Errorf("the collector ran %v times in spite of GOGC=off", n)
 		}
 		if grown := p.rss() - rss; grown > 2<<20 {
 			t.Errorf("resident memory grew by %d KiB", grown>>10)

@@ -270,10 +270,16 @@ func undelivered(fd int32, domain int) int {
 }
 
 // hungUp says whether fd's peer has gone for good: it has reset the connection, or closed a unix socket.
-func hungUp(fd int32) bool {
-	poll := [1]unix.PollFd{{Fd: fd}}
+func hungUp(fd int32) bool { return shows(fd, 0) }
+
+// streamEnded says whether fd's peer has ended its stream, in whatever way; bytes may lie before the end.
+func streamEnded(fd int32) bool { return shows(fd, unix.POLLRDHUP) }
+
+// shows says whether one of the events stands at fd, or POLLHUP or POLLERR.
+func shows(fd int32, events int16) bool {
+	poll := [1]unix.PollFd{{Fd: fd, Events: events}}
 	n, err := unix.Poll(poll[:], 0)
-	return err == nil && n > 0 && poll[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	return err == nil && n > 0 && poll[0].Revents&(events|unix.POLLHUP|unix.POLLERR) != 0
 }
 
 // tcpClosed says whether a TCP connection has no state left: it was reset, or both sides have sent and acknowledged FIN.

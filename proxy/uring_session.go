@@ -97,6 +97,7 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 		s.eng.armed[d], s.eng.cancelled[d] = false, false
 		e.settle(s)
 	}
+	s.eng.doubt(d, c)
 	e.touch(s)
 	if c.Res > 0 {
 		if c.Res >= bulkRecv && e.scratch != nil && !e.lends(s) {
@@ -121,6 +122,25 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 			e.sourceRST(s, d)
 		}
 	}
+}
+
+// doubt notes whether an armed receive may have missed the end of the stream. One that always finds more bytes is interrupted by
+// the kernel after some thirty completions and goes on later; when it has then taken the last bytes it waits for an event, though
+// an RST, or the end of a unix stream, may stand behind them since before. (A FIN of TCP it does look for. Linux 6.18.)
+func (eng *engineState) doubt(d side, c *ring.CQE) {
+	left := c.More() && c.Flags&ring.FlagNonempty != 0
+	eng.doubtful[d] = c.More() && !left && (eng.left[d] || eng.doubtful[d])
+	eng.left[d] = left
+}
+
+// missed says whether flow d's receive waits for an end that has come already. Another one, armed after it, will report it.
+func (e *uringEngine) missed(s *session, d side) bool {
+	eng := &s.eng
+	if !eng.armed[d] || !eng.doubtful[d] {
+		return false
+	}
+	eng.doubtful[d] = streamEnded(s.fd[d])
+	return eng.doubtful[d]
 }
 
 // unmask finds out whether the end of side d's stream is an RST whose error another operation has taken with it. A side that
@@ -272,7 +292,7 @@ func (e *uringEngine) arm(s *session, d side) {
 	if d == client && s.blocked() {
 		e.lookAgain(s)
 	}
-	if s.want(d)&actRecv == 0 || eng.armed[d] && bulk && !eng.polled[d] {
+	if s.want(d)&actRecv == 0 || eng.armed[d] && bulk && !eng.polled[d] || e.missed(s, d) {
 		e.disarm(s, d)
 		return
 	}

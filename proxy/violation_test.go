@@ -143,6 +143,15 @@ func TestClassIsDecidedByTheFirstBytes(t *testing.T) {
 			d.has("", "FIN", "", "FIN")
 			d.is(causeArbitrary)
 			d.messages(0, 0, 0, 0)
+			d = newOpen(t, Config{})
+			d.says(client, c.first) // in one piece
+			d.has("", "FIN", "", "")
+			d.counts(map[stats.Counter]uint64{stats.ClassArbitrary: 1, stats.BytesRequest: 0})
+			if held := d.s.flow[client].queue.bytes; held > 0 {
+				t.Errorf("%d bytes are held for a server that is to get none", held)
+			}
+			d.fin(client)
+			d.is(causeArbitrary)
 		})
 	}
 }

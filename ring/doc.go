@@ -45,6 +45,11 @@
 //     flushed for multishot" (2025) it may come after completions of other entries that used later buffers. BufRing copes;
 //     incremental buffers do not: there the order is the offset.
 //   - A full completion queue makes an enter that collects fail with EBUSY, and may end multishot operations.
+//   - A multishot receive that finds data every time is interrupted after some 32 completions and goes on later. When it has then
+//     taken the last bytes (no FlagNonempty) it waits for an event, and misses an RST, or the end of a unix stream, that stands
+//     behind them already; it does not miss the FIN of TCP. Look with poll(2) after such a run, cancel, and arm again (6.18).
+//   - Before "io_uring/poll: fix multishot recv missing EOF on wakeup race" (2026) it missed such an end also when it came together
+//     with a few bytes (liburing issue 1549). Probe takes a kernel that does so for one without multishot receives.
 //   - -ENOBUFS ends a multishot receive. Arm it again when InKernel is above 0, and only then.
 //   - The kernel tells an enter apart from its wait: once entries were taken, the wait's errno is not reported.
 //   - io_uring_enter takes entries up to the first it cannot (EAGAIN); the rest stays prepared and goes with the next.

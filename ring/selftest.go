@@ -3,6 +3,7 @@ package ring
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,7 @@ const (
 	streamBufs  = 4
 	streamSize  = 1024
 	streamBytes = 128 << 10 // many times around the ring, at most some milliseconds
+	endPatience = 200 * time.Millisecond
 )
 
 // selfTest runs the stream. The first half gives buffers back only when the kernel has complained of having none, so that
@@ -170,6 +172,48 @@ func (s *stream) verdict() error {
 		return fmt.Errorf("starving: %w", errNoProof)
 	case s.bundle && s.bundles == 0:
 		return fmt.Errorf("filling several buffers at once: %w", errNoProof)
+	}
+	return nil
+}
+
+// endWithData has some bytes and an abortive end wake a multishot receive both, before it runs.
+func (l *lab) endWithData() error {
+	from, to, err := l.pair()
+	if err != nil {
+		return err
+	}
+	br, err := l.r.NewBufRing(1, l.arena.Bytes(streamBufs*streamSize, 64), streamSize, 0, false)
+	if err != nil {
+		return err
+	}
+	l.bufs = append(l.bufs, br)
+	for id := range br.Count() {
+		br.Add(uint16(id))
+	}
+	br.Publish()
+	l.r.PrepRecvMultishot(to, br.Group(), false, 1)
+	if errno := l.r.Submit(); errno != 0 {
+		return errno
+	}
+	if _, err := unix.Write(from, make([]byte, 100)); err != nil {
+		return fmt.Errorf("sending to ourselves: %w", err)
+	}
+	_ = unix.SetsockoptLinger(from, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	l.fds = slices.DeleteFunc(l.fds, func(fd int) bool { return fd == from })
+	if err := unix.Close(from); err != nil {
+		return err
+	}
+	if err := l.expect(1, 100); err != nil {
+		return err
+	}
+	l.patience = endPatience
+	switch c, err := l.next(); {
+	case errors.Is(err, errLate):
+		return errors.New("a reset right behind data is not reported (liburing issue 1549)")
+	case err != nil:
+		return err
+	case c.Res > 0 || c.More():
+		return fmt.Errorf("result %d with flags %#x where the end should be", c.Res, c.Flags)
 	}
 	return nil
 }
