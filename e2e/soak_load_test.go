@@ -145,6 +145,9 @@ func playClient(t *talk, p *peer) error {
 func (t *talk) clientReads(p *peer, lines *progress) error {
 	switch t.client {
 	case clientStall:
+		if t.goOn != nil {
+			<-t.goOn
+		}
 		time.Sleep(t.pause)
 		if err := p.widen(); err != nil {
 			return err

@@ -45,6 +45,7 @@ type talk struct {
 	stop           int           // answers after which the server does what it does
 	cut            int64         // bytes after which the client ends
 	pause          time.Duration // of who stalls
+	goOn           chan struct{} // a client that stalls does so until it is closed; nil: for pause
 	badLine        invalidLine   // of whoever sends one
 	first          string        // of an arbitrary client
 	rest           time.Duration // between two writes of the client
@@ -127,11 +128,13 @@ func newTouch(seed uint64, id int) *talk {
 }
 
 // newFlood is a client that stalls until the proxy holds all it takes for it: the high-water mark of its buffers.
-func newFlood(id int) *talk {
+func newFlood(id int, goOn chan struct{}) *talk {
 	return &talk{
-		id: id, client: clientStall, server: serverAnswer, chunk: 1 << 10, n: 6, reqMax: 20, ansMax: 1 << 18, pause: 700 * time.Millisecond,
+		id: id, client: clientStall, server: serverAnswer, chunk: 1 << 10, n: floodRequests, reqMax: 20, ansMax: 1 << 18, goOn: goOn,
 	}
 }
+
+const floodRequests = 6
 
 // newVolley is n small requests at once, which wait for their answers: the high-water mark of the tables where outstanding requests
 // are kept. Many volleys fill the log's rings once round.
