@@ -208,14 +208,8 @@ const (
 // inFlight is what the kernel has in flight for the child's rings (proc_pid_fdinfo(5)) beyond what an idle loop has, and the
 // completions that found no room.
 func (p *process) inFlight() (ops []string) {
-	dir := fmt.Sprintf("/proc/%d/", p.pid())
-	entries, _ := os.ReadDir(dir + "fd")
-	for _, e := range entries {
-		if target, _ := os.Readlink(dir + "fd/" + e.Name()); target != "anon_inode:[io_uring]" {
-			continue
-		}
-		text, _ := os.ReadFile(dir + "fdinfo/" + e.Name())
-		_, lists, _ := strings.Cut(string(text), "PollList:")
+	for _, ring := range p.rings() {
+		_, lists, _ := strings.Cut(ring, "PollList:")
 		for line := range strings.Lines(lists) {
 			name, _, isOp := strings.Cut(strings.TrimSpace(line), ",")
 			if isOp && name != opPollAdd && name != opAccept {
@@ -224,6 +218,19 @@ func (p *process) inFlight() (ops []string) {
 		}
 	}
 	return ops
+}
+
+// rings is what the kernel tells about each io_uring of the child (/proc/PID/fdinfo).
+func (p *process) rings() (all []string) {
+	dir := fmt.Sprintf("/proc/%d/", p.pid())
+	entries, _ := os.ReadDir(dir + "fd")
+	for _, e := range entries {
+		if target, _ := os.Readlink(dir + "fd/" + e.Name()); target == "anon_inode:[io_uring]" {
+			text, _ := os.ReadFile(dir + "fdinfo/" + e.Name())
+			all = append(all, string(text))
+		}
+	}
+	return all
 }
 
 // shortTemp is a temporary directory with a short name, open to other users.

@@ -28,6 +28,7 @@ type proxy struct {
 
 var (
 	listening = regexp.MustCompile(`(?m)^.*\bmsg=listening\b.*\baddr=(\S+)`)
+	small     = regexp.MustCompile(`(?s)\nSqMask:\s*0x3\n.*\nCqMask:\s*0x7\n`)
 	fatal     = regexp.MustCompile(`(?m)^(panic:|fatal error:|unexpected fault|SIGSEGV)|WARNING: DATA RACE`)
 )
 
@@ -87,10 +88,23 @@ func listens(t testing.TB, engine string, child *process) *proxy {
 			_, list := p.descriptors()
 			return strings.Count(list, "[io_uring]") == int(first["loops"])
 		})
+		if strings.Contains(engine, "sq=4 cq=8") {
+			p.hasSmallRings()
+		}
 	}
 	p.fds, p.fdList = p.descriptors()
 	p.threads = p.status("Threads")
 	return p
+}
+
+// hasSmallRings wants 4 submission entries and 8 completions in each ring, by what the kernel says: masks of 3 and 7.
+func (p *proxy) hasSmallRings() {
+	p.t.Helper()
+	for _, ring := range p.rings() {
+		if !small.MatchString(ring) {
+			p.t.Errorf("a ring is not as small as asked for:\n%s", ring)
+		}
+	}
 }
 
 // awaitAddr waits until the child says where it listens.

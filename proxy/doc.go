@@ -4,7 +4,8 @@
 //	Proxy ── New, Start, Drain, Stop, Snapshot                          proxy.go, acceptor.go, balance.go, cpus.go
 //	  └ worker × loops ── a goroutine on a locked, pinned thread        worker.go
 //	      ├ engine ── the loop: epoll.go, epoll_session.go
-//	      │                     uring.go, uring_session.go, uring_bulk.go, uring_tunnel.go, uring_zerocopy.go, uring_orders.go
+//	      │                     uring.go, uring_accept.go, uring_session.go, uring_bulk.go, uring_tunnel.go,
+//	      │                     uring_zerocopy.go, uring_orders.go
 //	      │                     direct.go, splice.go, pace.go: by plain system calls, for epoll and for tunnels
 //	      └ core ── what the loop owns, whatever its engine             core.go
 //	          ├ table of sessions, each two flows                       table.go, session.go, flow.go

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -142,7 +143,7 @@ func TestLoopAsksALateCancelAgain(t *testing.T) {
 		for _, errno := range []unix.Errno{0, unix.EALREADY} {
 			s.eng.cancelled = [2]bool{true, true}
 			s.eng.inFlight++
-			e.onCancel(s, &ring.CQE{Res: -int32(errno)})
+			e.onCancel(newRef(opCancel, s.gen, s.slot), &ring.CQE{Res: -int32(errno)})
 			if again := errno != 0; s.eng.cancelled != [2]bool{!again, !again} || s.eng.inFlight != flying {
 				t.Errorf("after %v: cancelled %v, %d in flight of %d", errno, s.eng.cancelled, s.eng.inFlight, flying)
 			}
@@ -150,12 +151,22 @@ func TestLoopAsksALateCancelAgain(t *testing.T) {
 	})
 }
 
+// A cancel of the accept that came too late is asked again, or the loop would never end.
+func TestLoopDrainsWhenACancelIsLate(t *testing.T) {
+	for seed := range 6 {
+		r := newLoopRig(t, EngineUring, func(cfg *Config) { cfg.RingTest = fmt.Sprintf("faults=%d", seed+1) })
+		r.turn()
+		r.worker.tell(orderDrain)
+		r.until("end of the loop", func() bool { return r.over })
+	}
+}
+
 // Clients that wait in the accept queue while nobody accepts believe to be connected: a drain takes them.
 func TestLoopEmptiesTheAcceptQueue(t *testing.T) {
 	r := newLoopRig(t, EngineUring, nil)
 	p := r.open()
 	e := r.worker.engine.(*uringEngine)
-	e.stopMultishot()
+	e.endAccept()
 	e.acceptAt = e.now + int64(time.Hour)
 	r.until("end of the accept", func() bool { return !e.accepting })
 	late := pair{r.dial(), -1}

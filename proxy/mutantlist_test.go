@@ -38,11 +38,12 @@ var mutants = []mutant{
 	// Operations.
 	{name: "uring: a receive that has ended is not armed again", file: "proxy/uring_session.go", tests: "FuzzProxy", old: "\t\ts.eng.armed[d], s.eng.cancelled[d] = false, false\n\t\te.settle(s)\n\t}\n\ts.eng.doubt(d, c)\n", new: "\t\te.settle(s)\n\t}\n"},
 	{name: "uring: an end that the kernel has missed is not looked for", file: "proxy/uring_session.go", tests: "TestLoopSeesAnEndBehindABacklog", old: " || e.missed(s, d) {\n", new: " {\n"},
-	{name: "uring: an accept that has ended is not armed again", file: "proxy/uring.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tif e.accepting = c.More(); !e.accepting {\n", new: "\tif !c.More() {\n"},
+	{name: "uring: an accept that has ended is not armed again", file: "proxy/uring_accept.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tif e.accepting = c.More(); !e.accepting {\n", new: "\tif !c.More() {\n"},
+	{name: "uring: a cancel of the accept that came too late is not asked again", file: "proxy/uring.go", tests: "TestLoopDrainsWhenACancelIsLate", old: "\t\te.stopping = e.stopping && !failed\n", new: ""},
 	{name: "a loop keeps all that it accepts", file: "proxy/balance.go", in: e2e, tests: "TestAcceptBalances", old: "func lead(n int64) int64 { return 1 + n/32 }", new: "func lead(n int64) int64 { return 1 + n }"},
 	{name: "connections that were given away count twice", file: "proxy/uring_orders.go", in: e2e, tests: "TestAcceptBalances", old: "\t\te.load.Add(-1)\n", new: ""},
 	{name: "the loops drain before the acceptor is done", file: "proxy/acceptor.go", in: e2e, tests: "TestTermServesTheAcceptQueue", old: "\t<-a.ended\n", new: ""},
-	{name: "uring: accepting is not resumed after a pause", file: "proxy/uring.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tcase free <= 0:\n\t\te.pauseAccept()\n\t\treturn\n", new: "\tcase free <= 0:\n\t\te.accepting = true\n\t\treturn\n"},
+	{name: "uring: accepting is not resumed after a pause", file: "proxy/uring_accept.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tcase free <= 0:\n\t\te.pauseAccept()\n\t\treturn\n", new: "\tcase free <= 0:\n\t\te.accepting = true\n\t\treturn\n"},
 	{name: "epoll: accepting is not resumed after a pause", file: "proxy/epoll.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tif e.backlog && e.now >= e.acceptAt {\n", new: "\tif e.backlog && e.acceptAt == 0 {\n"},
 	{name: "maxconn is one more", file: "proxy/core.go", tests: "TestAdmitStopsAtTheLimit|TestLoopGoesOnAcceptingAtTheLimit", old: "if c.conns.Add(1) > int64(c.cfg.MaxConn) {", new: "if c.conns.Add(1) > int64(c.cfg.MaxConn)+1 {"},
 	{name: "uring: a receive without a buffer is forgotten", file: "proxy/uring.go", tests: "FuzzProxy|TestSimulation", old: "\te.starved = append(e.starved, newRef(uint8(d), s.gen, s.slot))\n", new: ""},
@@ -87,7 +88,7 @@ var mutants = []mutant{
 	{name: "owed answers are not waited for", file: "proxy/ends.go", tests: "TestDrainDeliversWhatIsOwed|TestBadRequestWithAnswersOutstanding", old: " || s.pending() > 0 || ", new: " || "},
 	{name: "epoll: a drain does not wait", file: "proxy/epoll.go", tests: "TestLoopDrains", old: "\treturn e.table.used == 0\n", new: "\treturn true\n"},
 	{name: "uring: a drain does not wait", file: "proxy/uring_orders.go", tests: "TestLoopDrains", old: "\treturn e.table.used == 0 && e.worker.listener < 0\n", new: "\treturn true\n"},
-	{name: "uring: clients in the accept queue are left behind", file: "proxy/uring_orders.go", tests: "TestLoopEmptiesTheAcceptQueue", old: "\t\t\te.begun(int32(n))\n", new: "\t\t\tcloseSocket(int32(n), false)\n"},
+	{name: "uring: clients in the accept queue are left behind", file: "proxy/uring_accept.go", tests: "TestLoopEmptiesTheAcceptQueue", old: "\t\t\te.begun(int32(n))\n", new: "\t\t\tcloseSocket(int32(n), false)\n"},
 	{name: "FIN overtakes what is in a pipe", file: "proxy/flow.go", tests: "TestSimulationSeeds", old: "f.queue.bytes > 0 || f.pipe != nil }", new: "f.queue.bytes > 0 }"},
 
 	// Figures and the log.

@@ -8,7 +8,6 @@ import (
 
 	"fooproxy/ring"
 	"fooproxy/ring/ringtest"
-	"fooproxy/stats"
 )
 
 // What a completion is about: the op of its ref. Receives and sends have the side in the lowest bit: the side read from, and
@@ -207,29 +206,6 @@ func (e *uringEngine) collect() unix.Errno {
 	return e.ring.Wait(limit)
 }
 
-// armLoop keeps the loop's own operations in flight: accepting and being woken.
-func (e *uringEngine) armLoop() {
-	if !e.waking && e.room(1) {
-		e.waker.Arm(e.ring, uint64(newRef(opUnblock, 0, 0)))
-		e.waking = true
-	}
-	if e.accepting || e.draining || e.worker.listener < 0 || e.now < e.acceptAt || !e.room(1) {
-		return
-	}
-	e.acceptAt = 0
-	r := uint64(newRef(opAccept, 0, 0))
-	switch free := int64(e.cfg.MaxConn) - e.conns.Load(); {
-	case free <= 0:
-		e.pauseAccept()
-		return
-	case free < acceptBudget || e.now < e.scarce || !e.setup.acceptMultishot: // one at a time near the limit
-		e.ring.PrepAccept(e.worker.listener, unix.SOCK_CLOEXEC, r)
-	default:
-		e.ring.PrepAcceptMultishot(e.worker.listener, unix.SOCK_CLOEXEC, r)
-	}
-	e.accepting = true
-}
-
 // room makes sure that n entries can be prepared, and says whether it could.
 func (e *uringEngine) room(n int) bool {
 	if e.ring.Room() >= n {
@@ -255,9 +231,7 @@ func (e *uringEngine) handle(c *ring.CQE) {
 	case opConnect:
 		e.dialled(r, *c)
 	case opCancel:
-		if s := e.table.find(r); s != nil {
-			e.onCancel(s, c)
-		}
+		e.onCancel(r, c)
 	case opAccept:
 		e.onAccept(c)
 	case opUnblock:
@@ -266,10 +240,16 @@ func (e *uringEngine) handle(c *ring.CQE) {
 	}
 }
 
-// onCancel: a cancel has ended. One that came while its operation was just being served (EALREADY) has not stopped a multishot
-// receive, which stays armed: what is then still in flight and unwanted is asked again.
-func (e *uringEngine) onCancel(s *session, c *ring.CQE) {
-	if c.Errno() != 0 {
+// onCancel: a cancel has ended. One that came while its operation was just being served (EALREADY, or ENOENT while the kernel has
+// it in hand) has not stopped a multishot operation, which stays armed: what is then still in flight and unwanted is asked again.
+func (e *uringEngine) onCancel(r ref, c *ring.CQE) {
+	failed := c.Errno() != 0
+	s := e.table.find(r)
+	if s == nil { // of the accept
+		e.stopping = e.stopping && !failed
+		return
+	}
+	if failed {
 		s.eng.cancelled = [2]bool{}
 		s.eng.closing = false
 	}
@@ -288,42 +268,6 @@ func (e *uringEngine) touch(s *session) {
 		s.eng.queued = true
 		e.ready = append(e.ready, newRef(0, s.gen, s.slot))
 	}
-}
-
-func (e *uringEngine) onAccept(c *ring.CQE) {
-	if e.accepting = c.More(); !e.accepting {
-		e.stopping = false
-	}
-	if errno := c.Errno(); errno != 0 {
-		if errno == unix.ECANCELED {
-			return
-		}
-		e.local[stats.AcceptErrors]++
-		if errno != unix.ECONNABORTED && errno != unix.EINTR {
-			e.pauseAccept()
-		}
-		return
-	}
-	e.conns.Add(1)
-	if !e.worker.passOn(c.Res) {
-		e.begun(c.Res)
-	}
-	if e.conns.Load() > int64(e.cfg.MaxConn)-acceptBudget {
-		e.stopMultishot()
-	}
-}
-
-// stopMultishot ends a multishot accept; armLoop goes on one at a time.
-func (e *uringEngine) stopMultishot() {
-	if e.accepting && !e.stopping && e.room(1) {
-		e.stopping = true
-		e.cancelLoop(opAccept)
-	}
-}
-
-func (e *uringEngine) pauseAccept() {
-	e.local[stats.AcceptPauses]++
-	e.acceptAt = e.now + acceptPause
 }
 
 func (e *uringEngine) fireTimers() {

@@ -49,7 +49,7 @@ func (e *uringEngine) dial(s *session) {
 		e.local[stats.AcceptErrors]++
 		e.pauseAccept()
 		e.scarce = e.now + scarceFor
-		e.stopMultishot()
+		e.endAccept()
 		if e.waiting < e.table.used/2 {
 			e.waiting++
 			s.eng.waiting = 1

@@ -5,7 +5,7 @@
 //	r.SetHook(f)
 //
 // Nothing is fabricated that would lose data: a cut send really sends less, a multishot operation that "ends early" is
-// submitted as a single one, a starved receive really finds no buffer. Only the errors of enter are made up, and then the
+// submitted as a single one, a starved receive really finds no buffer, a late cancel really cancels nothing. Only the errors of enter are made up, and then the
 // kernel is not called.
 package ringtest
 
@@ -21,11 +21,15 @@ import (
 // NoGroup is a buffer group that no ring may register: receives from it find no buffer.
 const NoGroup = 0xffff
 
+// NoOperation is user data that no operation may have.
+const NoOperation = 1<<64 - 1
+
 // Rates says how often each fault happens: once in so many chances on average, 1 always, 0 never.
 type Rates struct {
 	ShortSend    int // a send or sendmsg carries only a part of its bytes
 	EndMultishot int // a multishot accept, receive or poll completes once, without FlagMore
 	NoBuffers    int // a receive ends with -ENOBUFS at once, though buffers may be there
+	LateCancel   int // a cancel finds nothing, and its operation goes on
 	EINTR        int // an enter is interrupted before it does anything
 	EAGAIN       int // an enter fails for want of memory
 	EBUSY        int // an enter fails because completions must be collected
@@ -33,7 +37,7 @@ type Rates struct {
 }
 
 // Counts is how often each fault happened.
-type Counts struct{ ShortSend, EndMultishot, NoBuffers, EINTR, EAGAIN, EBUSY, Shuffle uint64 }
+type Counts struct{ ShortSend, EndMultishot, NoBuffers, LateCancel, EINTR, EAGAIN, EBUSY, Shuffle uint64 }
 
 // Faults is a ring.Hook. It belongs to the thread of its ring.
 type Faults struct {
@@ -76,6 +80,10 @@ func (f *Faults) Submission(e *ring.SQE) {
 	case ring.OpPollAdd:
 		if e.Len&ring.PollMultishot != 0 && f.roll(f.rates.EndMultishot, &f.count.EndMultishot) {
 			e.Len &^= ring.PollMultishot
+		}
+	case ring.OpAsyncCancel:
+		if e.OpFlags == 0 && f.roll(f.rates.LateCancel, &f.count.LateCancel) {
+			e.Addr = NoOperation
 		}
 	case ring.OpRecv:
 		if f.roll(f.rates.NoBuffers, &f.count.NoBuffers) {

@@ -81,6 +81,13 @@ func TestEntriesChange(t *testing.T) {
 	if e.BufIndex != NoGroup || e.IOPrio != ring.RecvMultishot {
 		t.Errorf("receive without buffers is %+v", e)
 	}
+	for _, flags := range []uint32{0, ring.CancelAll} {
+		e = ring.SQE{Opcode: ring.OpAsyncCancel, Addr: 7, OpFlags: flags}
+		New(1, Rates{LateCancel: 1}).Submission(&e)
+		if late := e.Addr == NoOperation; late != (flags == 0) {
+			t.Errorf("late cancel with flags %d is %+v", flags, e)
+		}
+	}
 }
 
 func TestEnterErrors(t *testing.T) {
