@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -156,19 +157,33 @@ func openFile(path string) (int, error) {
 	if path == Stdout {
 		return unix.Stdout, nil
 	}
-	const flags = unix.O_WRONLY | unix.O_APPEND | unix.O_CREAT | unix.O_CLOEXEC | unix.O_NONBLOCK
+	fd, err := openPath(path, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NONBLOCK)
+	switch err {
+	case nil:
+		return fd, nil
+	case unix.ENXIO:
+		return -1, fmt.Errorf("open log %s: nothing reads from this pipe", path)
+	}
+	return -1, &os.PathError{Op: "open log", Path: path, Err: err}
+}
+
+// openPath is unix.Open, but that the path is not copied to the heap: a rotation is to leave nothing there.
+func openPath(path string, flags uint) (int, error) {
+	var name [unix.PathMax]byte // and a zero at its end
+	if len(path) >= len(name) {
+		return -1, unix.ENAMETOOLONG
+	}
+	copy(name[:], path)
+	cwd := unix.AT_FDCWD
 	for {
-		fd, err := unix.Open(path, flags, 0o640)
-		if err == nil {
-			return fd, nil
+		fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(cwd), uintptr(unsafe.Pointer(&name[0])), uintptr(flags), 0o640, 0, 0)
+		switch errno {
+		case 0:
+			return int(fd), nil
+		case unix.EINTR:
+		default:
+			return -1, errno
 		}
-		if err == unix.EINTR {
-			continue
-		}
-		if err == unix.ENXIO {
-			return -1, fmt.Errorf("open log %s: nothing reads from this pipe", path)
-		}
-		return -1, &os.PathError{Op: "open log", Path: path, Err: err}
 	}
 }
 

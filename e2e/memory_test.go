@@ -62,8 +62,8 @@ func TestMillionMessages(t *testing.T) {
 	})
 }
 
-// What happens over and over leaves next to nothing for the collector: each of these used to make the heap grow to its goal, by
-// 220 KB for an answer to SIGUSR1. The answers' own few objects are those of the runtime.
+// What happens over and over leaves nothing for the collector. Little is too much: where garbage comes by hundreds of bytes a second,
+// the heap's caches fill from fresh pages for an hour before all of it is used again.
 func TestEventsLeaveNoGarbage(t *testing.T) {
 	eachEngineAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
@@ -73,17 +73,16 @@ func TestEventsLeaveNoGarbage(t *testing.T) {
 		t.Cleanup(p.check)
 		for _, event := range []struct {
 			name   string
-			most   float64 // objects for each
 			happen func()
 		}{
-			{"answer to SIGUSR1", 0.1, func() { p.stats() }},
-			{"connection", 0.1, func() {
+			{"answer to SIGUSR1", func() { p.stats() }},
+			{"connection", func() {
 				c := p.dial()
 				ok(t, c.send([]byte("REQ 1\n")))
 				ok(t, c.expectText("ACK 1\n"))
 				c.Close()
 			}},
-			{"rotation of the log", 30, func() {
+			{"rotation of the log", func() {
 				ok(t, os.Rename(path, path+".old"))
 				p.signal(syscall.SIGHUP)
 				eventually(t, "a new log", func() bool { _, err := os.Stat(path); return err == nil })
@@ -99,8 +98,8 @@ func TestEventsLeaveNoGarbage(t *testing.T) {
 			warm := happen()
 			each := (happen() - warm) / n
 			t.Logf("%.2f objects for each %s", each, event.name)
-			if each > event.most {
-				t.Errorf("each %s leaves %.2f objects, more than %v", event.name, each, event.most)
+			if each > 0.1 { // the runtime makes one now and then
+				t.Errorf("each %s leaves %.2f objects", event.name, each)
 			}
 		}
 	})

@@ -182,6 +182,8 @@ func (t *talk) clientWrites(p *peer, answered *progress) error {
 			select {
 			case <-time.After(t.rest):
 			case <-t.hurry:
+			case <-t.still:
+				<-t.hurry
 			}
 		}
 		if t.chunk == 1 && s.out%16 == 0 {

@@ -33,13 +33,14 @@ func roomForResets(t *testing.T) {
 // heldTalks are connections that live as long as the soak does, and say something now and then.
 type heldTalks struct {
 	all   sync.WaitGroup
-	hurry chan struct{}
+	still chan struct{} // closed: they say nothing until hurry is
+	hurry chan struct{} // closed: they say the rest at once
 	once  sync.Once
 }
 
 // hold opens them.
 func (s *soak) hold(span time.Duration) {
-	s.held.hurry = make(chan struct{})
+	s.held.still, s.held.hurry = make(chan struct{}), make(chan struct{})
 	s.t.Cleanup(s.release)
 	if !s.long {
 		return
@@ -47,7 +48,7 @@ func (s *soak) hold(span time.Duration) {
 	for range soakHeld {
 		t := &talk{
 			id: s.nextID(), client: clientWhole, server: serverAnswer, chunk: 48, reqMax: 20, ansMax: 20,
-			n: int(span/soakBeat)*4 + 20, late: true, rest: soakBeat, hurry: s.held.hurry,
+			n: int(span/soakBeat)*4 + 20, late: true, rest: soakBeat, still: s.held.still, hurry: s.held.hurry,
 		}
 		s.held.all.Go(func() { s.play(t) })
 	}
@@ -100,13 +101,18 @@ func (s *soak) steady(flights []flight) {
 	}
 }
 
-// sleeps wants the proxy to take next to no CPU once nothing happens but the beats of the connections that are held.
+// sleeps wants the proxy to take next to no CPU once the load is over and the connections that are held say nothing. What their
+// beats take is told: some hundred messages a second, for each of which a loop, the log's writer and the Go runtime wake up.
 func (s *soak) sleeps() {
 	if !s.long || s.failed() {
 		return
 	}
+	s.t.Logf("the load is over; with a beat of %d connections every %v: %.2f %% of a CPU", soakHeld, soakBeat, 100*cpuOver(s.p, soakIdle))
+	close(s.held.still)
+	answered := func() bool { now := s.p.stats(); return now["outstanding"] == 0 && now["request_rate_1s"] == 0 }
+	eventually(s.t, "all is said and answered", answered)
 	spent := cpuOver(s.p, soakIdle)
-	s.t.Logf("the load is over and %d connections are open: %.2f %% of a CPU", soakHeld, 100*spent)
+	s.t.Logf("without: %.2f %%", 100*spent)
 	if spent >= 0.01 && !raceEnabled {
 		s.t.Errorf("with %d quiet connections the proxy takes %.1f %% of a CPU", soakHeld, 100*spent)
 	}

@@ -49,6 +49,7 @@ type talk struct {
 	badLine        invalidLine   // of whoever sends one
 	first          string        // of an arbitrary client
 	rest           time.Duration // between two writes of the client
+	still          chan struct{} // closed when it is to say nothing until hurry is
 	hurry          chan struct{} // closed when it is to rest no more
 
 	atClient, atServer sight

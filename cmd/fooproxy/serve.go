@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -190,5 +191,6 @@ func (p *process) reopen() {
 		p.log.Error("the request log could not be reopened", "err", err)
 		return
 	}
-	p.log.Info("request log reopened", "path", p.options.cfg.Log)
+	// LogAttrs allocates nothing, unlike Info.
+	p.log.LogAttrs(context.Background(), slog.LevelInfo, "request log reopened", slog.String("path", p.options.cfg.Log))
 }
