@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"sync/atomic"
 	"testing"
 )
 
@@ -62,6 +63,7 @@ func TestRSTAfterData(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		k := newCanary(t, p, u)
 		for _, size := range []int{0, 10_000, 200_000} {
 			for range 3 { // the race between data and reset has more than one outcome
 				c, s := p.pair(u)
@@ -74,6 +76,7 @@ func TestRSTAfterData(t *testing.T) {
 				resets(t, c, s, func() *messages { return requests(1, size/1000, 990) })
 			}
 		}
+		k.check()
 		p.reaches(stats{"connections": 0})
 	})
 }
@@ -84,6 +87,7 @@ func TestRSTBehindStalledReader(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		k := newCanary(t, p, u)
 		for i := range 10 {
 			c := dial(t, p.addr, 4096)
 			s := u.accept()
@@ -91,6 +95,7 @@ func TestRSTBehindStalledReader(t *testing.T) {
 			ok(t, s.expectText("REQ 0\n"))
 			resets(t, s, c, func() *messages { return acks(i, 60+5*i, 990) })
 		}
+		k.check()
 		p.reaches(stats{"connections": 0, "buffered_bytes": 0})
 	})
 }
@@ -100,6 +105,7 @@ func TestFINBehindStalledReader(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		k := newCanary(t, p, u)
 		for i := range 6 {
 			c := dial(t, p.addr, 4096)
 			s := u.accept()
@@ -117,6 +123,7 @@ func TestFINBehindStalledReader(t *testing.T) {
 			ok(t, to.CloseWrite())
 			ok(t, from.ends(fin))
 		}
+		k.check()
 		p.reaches(stats{"connections": 0, "buffered_bytes": 0})
 	})
 }
@@ -126,6 +133,7 @@ func TestRSTAfterHalfClose(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		k := newCanary(t, p, u)
 		c, s := p.pair(u)
 		ok(t, c.send([]byte("REQ 1\n")))
 		ok(t, c.CloseWrite())
@@ -138,6 +146,7 @@ func TestRSTAfterHalfClose(t *testing.T) {
 		ok(t, c.expectText("ACK 1\n"))
 		ok(t, c.ends(fin))
 		resets(t, c, s, func() *messages { return requests(1, 10, 500) })
+		k.check()
 		p.reaches(stats{"connections": 0})
 	})
 }
@@ -147,6 +156,7 @@ func TestBothEndAtOnce(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		k := newCanary(t, p, u)
 		ends := []func(*peer) error{(*peer).reset, (*peer).shutAndClose}
 		const n = 40
 		clients, servers := make([]*peer, n), make([]*peer, n)
@@ -163,6 +173,7 @@ func TestBothEndAtOnce(t *testing.T) {
 		})
 		close(barrier)
 		ok(t, <-ended)
+		k.check()
 		p.reaches(stats{"connections": 0, "buffered_bytes": 0})
 	})
 }
@@ -185,6 +196,60 @@ func forAllAfter(barrier <-chan struct{}, n int, f func(int) error) <-chan error
 		})
 	}()
 	return result
+}
+
+// Connections that end in every way and combination, one after the other: a healthy one beside them hardly notices.
+func TestEndsDisturbNobody(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		k := newCanary(t, p, u)
+		var served atomic.Int64
+		u.serve(func(s *peer) {
+			way := served.Add(1) % 3
+			if way == 0 {
+				echo(s)
+				return
+			}
+			_, _ = s.Read(make([]byte, 100))
+			_ = s.send([]byte("ACK 1\n"))
+			if way == 1 {
+				_ = s.reset()
+			} else {
+				_ = s.shutAndClose() // an error if the client was first
+			}
+		})
+		end := func(i int) error {
+			c, err := connect(p.addr, 0)
+			if err != nil {
+				return err
+			}
+			if err := c.send(requests(i, 3, 1000).bytes()); err != nil {
+				return err
+			}
+			switch i / 2 % 3 {
+			case 0:
+				return c.reset()
+			case 1:
+				return c.Close()
+			}
+			_ = c.shutAndClose() // an error if the server has reset the connection
+			return nil
+		}
+		ok(t, forAll(8, func(w int) error {
+			for i := range 50 {
+				if err := end(w + i); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		keep := keepOn(end)
+		k.holds("connections that end in every way")
+		ok(t, keep())
+		k.check()
+		p.reaches(stats{"connections": 0, "buffered_bytes": 0})
+	})
 }
 
 // Connections that are made, used once and closed, one after the other, each way round.

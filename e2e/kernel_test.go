@@ -10,7 +10,10 @@ import (
 )
 
 // kernelLog reads what the kernel says from now on (/dev/kmsg, which takes root).
-type kernelLog struct{ fd int }
+type kernelLog struct {
+	fd  int
+	err error // why fd is -1
+}
 
 // alarm is what the kernel must not say, whatever is done to it through the proxy.
 var alarm = regexp.MustCompile(`BUG|WARNING:|Oops|Call Trace|general protection|hung_task|blocked for more than|soft lockup|rcu.*stall|` +
@@ -23,15 +26,18 @@ func watchKernel() kernelLog {
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "the kernel's log is not watched: %v\n", err)
-		return kernelLog{-1}
+		return kernelLog{-1, err}
 	}
-	return kernelLog{fd}
+	return kernelLog{fd: fd}
 }
 
 // alarms returns the alarming ones of the records since watchKernel.
 func (k kernelLog) alarms() (said []string) {
 	if k.fd < 0 {
-		return nil
+		if thorough {
+			said = append(said, "nobody knows: "+k.err.Error())
+		}
+		return said
 	}
 	defer unix.Close(k.fd)
 	buf := make([]byte, 8<<10)

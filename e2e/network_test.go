@@ -157,6 +157,7 @@ func TestSocketKilled(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		k := newCanary(t, p, u)
 		for _, from := range []byte{'c', 's'} {
 			c, s := p.pair(u)
 			ok(t, c.send([]byte("REQ 1\n")))
@@ -170,6 +171,7 @@ func TestSocketKilled(t *testing.T) {
 			c.Close()
 			s.Close()
 		}
+		k.check()
 		p.reaches(stats{"end_client_rst": 1, "end_server_rst": 1, "connections": 0})
 	})
 }

@@ -34,6 +34,19 @@ func TestUringSandboxed(t *testing.T) {
 	}
 }
 
+// A kernel that lacks one of the features without which there is no loop on a ring.
+func TestUringLacksAFeature(t *testing.T) {
+	t.Parallel()
+	for _, feature := range []string{"fast-poll", "poll", "cancel", "accept", "connect", "send", "sendmsg", "buffer-ring"} {
+		t.Run(feature, func(t *testing.T) {
+			t.Parallel()
+			refused(t, "step "+feature, func(args []string, opts ...option) *process {
+				return startProcess(t, args[0], args[1:], append(opts, withEnv("FOOTEST_RING=without="+feature))...)
+			})
+		})
+	}
+}
+
 // The same by the operator: the sysctl is the whole machine's, so this runs in thorough runs alone, and by itself.
 func TestUringDisabled(t *testing.T) {
 	takesLong(t)
@@ -63,9 +76,9 @@ func disableUring(t *testing.T) {
 	ok(t, os.WriteFile(path, []byte("2"), 0o644))
 }
 
-// refused wants that auto takes epoll, says so once and why, and works, and that uring ends with exit code 1 and the same
-// reason, in one line.
-func refused(t *testing.T, errno string, run func(args []string, opts ...option) *process) {
+// refused wants that auto takes epoll, says so once and why (an errno or a step), and works, and that uring ends with exit code 1
+// and the same reason, in one line.
+func refused(t *testing.T, why string, run func(args []string, opts ...option) *process) {
 	t.Helper()
 	u := newUpstream(t)
 	u.serve(echo)
@@ -77,12 +90,12 @@ func refused(t *testing.T, errno string, run func(args []string, opts ...option)
 	t.Cleanup(p.check)
 	ok(t, rally(p.addr, 1, 3, 20))
 	warning := regexp.MustCompile(`(?m)^.*level=WARN.*io_uring.*$`).FindAllString(p.errors(), -1)
-	if len(warning) != 1 || !strings.Contains(warning[0], errno) || !strings.Contains(warning[0], "io_uring_disabled") {
-		t.Errorf("the warnings about io_uring are %q, want one that names %s and io_uring_disabled", warning, errno)
+	if len(warning) != 1 || !strings.Contains(warning[0], why) || !strings.Contains(warning[0], "io_uring_disabled") {
+		t.Errorf("the warnings about io_uring are %q, want one that names %s and io_uring_disabled", warning, why)
 	}
 	child := subject("uring")
 	code := child.exit()
-	if line := oneLine(t, child); code != 1 || !strings.Contains(line, errno) || !strings.Contains(line, "io_uring_disabled") {
+	if line := oneLine(t, child); code != 1 || !strings.Contains(line, why) || !strings.Contains(line, "io_uring_disabled") {
 		t.Errorf("--engine=uring ends with code %d and %q", code, line)
 	}
 }

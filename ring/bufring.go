@@ -84,6 +84,7 @@ func (r *Ring) NewBufRing(group uint16, mem []byte, size, atOnce int, incrementa
 		_ = unmapMemory(raw)
 		return nil, fmt.Errorf("registering a buffer ring: %w", registerError(errno))
 	}
+	r.bufRings = append(r.bufRings, b)
 	return b, nil
 }
 
@@ -153,13 +154,23 @@ func (b *BufRing) KernelHead() (uint16, error) {
 	return uint16(s.head), nil
 }
 
-// Close unregisters the ring; no receive may use the group any more.
+// Close unregisters the ring; no receive may use the group any more. Ring.Close does as much for those still open.
 func (b *BufRing) Close() error {
 	reg := bufReg{group: b.group}
 	if _, errno := b.ring.register(unregisterBufRing, unsafe.Pointer(&reg), 1); errno != 0 {
 		return fmt.Errorf("unregistering a buffer ring: %w", registerError(errno))
 	}
-	return unmapMemory(b.raw)
+	return b.unmap()
+}
+
+// unmap gives the places back, once.
+func (b *BufRing) unmap() error {
+	if b.raw == nil {
+		return nil
+	}
+	raw := b.raw
+	b.raw, b.entries, b.word = nil, nil, nil
+	return unmapMemory(raw)
 }
 
 // Segments are the pieces of buffers that one receive completion carries, in the order of the bytes.

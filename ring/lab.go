@@ -23,7 +23,6 @@ type lab struct {
 	patience time.Duration // the longest wait
 	r        *Ring
 	arena    *Arena
-	bufs     []*BufRing
 	fds      []int
 }
 
@@ -68,9 +67,6 @@ func (l *lab) clean() {
 	}
 	for _, fd := range l.fds {
 		_ = unix.Close(fd)
-	}
-	for _, b := range l.bufs {
-		_ = unmapMemory(b.raw)
 	}
 	if l.arena != nil {
 		_ = l.arena.Free()

@@ -228,6 +228,27 @@ func (s *saboteur) Completions(batch []CQE) {
 	}
 }
 
+// An end right behind data is seen here, and what is no end is not taken for one.
+func TestEndWithData(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for flags, want := range map[uint32]string{0: "", FlagMore: "where the end should be"} {
+		l := &lab{params: Params{Entries: 8, CQEntries: 32}, patience: patience}
+		if err := l.open(); err != nil {
+			t.Fatal(err)
+		}
+		l.r.SetHook(&saboteur{l, func(_ *lab, c *CQE) {
+			if c.Res <= 0 {
+				c.Flags |= flags
+			}
+		}})
+		if err := l.endWithData(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("with flags %#x at the end: %v, want %q", flags, err, want)
+		}
+		l.clean()
+	}
+}
+
 // The self-test notices each way in which a kernel may get a stream wrong.
 func TestSelfTestCanFail(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -237,8 +258,9 @@ func TestSelfTestCanFail(t *testing.T) {
 		"nothing": {func(*lab, *CQE) {}, ""},
 		"order in a bundle": {func(l *lab, c *CQE) {
 			if id, ok := c.Buffer(); ok && c.Res > streamSize {
-				next := l.bufs[0].order[(l.bufs[0].place[id]+1)&l.bufs[0].mask]
-				l.bufs[0].Buffer(id)[0], l.bufs[0].Buffer(next)[0] = l.bufs[0].Buffer(next)[0], l.bufs[0].Buffer(id)[0]
+				b := l.r.bufRings[0]
+				next := b.order[(b.place[id]+1)&b.mask]
+				b.Buffer(id)[0], b.Buffer(next)[0] = b.Buffer(next)[0], b.Buffer(id)[0]
 			}
 		}, "data reordered"},
 		"bytes left out": {func(_ *lab, c *CQE) {

@@ -53,6 +53,7 @@ type Ring struct {
 	memSQ, memCQ    []byte
 	memEntries      []byte
 	arena           *Arena
+	bufRings        []*BufRing // unmapped by Close, unless closed before
 }
 
 // control holds the argument of a waiting enter, in memory the kernel may read.
@@ -187,7 +188,7 @@ func (r *Ring) CQEntries() int { return len(r.cqes) }
 // any more: operations are in flight that will never be heard of.
 func (r *Ring) Lost() uint32 { return atomic.LoadUint32(r.kLost) + atomic.LoadUint32(r.kDropped) }
 
-// Close cancels what is still in flight, lets the kernel finish it, and gives back descriptor and queues. Completions not
+// Close cancels what is still in flight, lets the kernel finish it, and gives back descriptor, queues and buffer rings. Completions not
 // read by then are gone. Memory that operations used may be freed afterwards, and sockets are closed for good: without
 // the cancel the kernel would hold both until a worker of its own has cleaned up. Closing twice is allowed.
 func (r *Ring) Close() error {
@@ -211,6 +212,9 @@ func (r *Ring) release() (err error) {
 	}
 	r.sqes, r.cqes = nil, nil
 	err = errors.Join(err, os.NewSyscallError("close", unix.Close(r.fd)))
+	for _, b := range r.bufRings {
+		err = errors.Join(err, b.unmap())
+	}
 	if r.arena != nil {
 		err = errors.Join(err, r.arena.Free())
 	}

@@ -320,6 +320,9 @@ func TestCloseEndsEverything(t *testing.T) {
 		if err := unix.Bind(again, addr); err != nil {
 			t.Errorf("step %d: the port of a closed ring's listener is still taken: %v", i, err)
 		}
+		if br.raw != nil {
+			t.Errorf("step %d: the buffer ring is still mapped", i)
+		}
 		if err := r.Close(); err != nil {
 			t.Errorf("closing twice: %v", err)
 		}

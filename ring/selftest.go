@@ -48,7 +48,6 @@ func (l *lab) selfTest(s stream) error {
 	if s.br, err = l.r.NewBufRing(0, mem, streamSize, 0, s.incremental); err != nil {
 		return err
 	}
-	l.bufs = append(l.bufs, s.br)
 	for id := range s.br.Count() {
 		s.br.Add(uint16(id))
 	}
@@ -186,7 +185,6 @@ func (l *lab) endWithData() error {
 	if err != nil {
 		return err
 	}
-	l.bufs = append(l.bufs, br)
 	for id := range br.Count() {
 		br.Add(uint16(id))
 	}
