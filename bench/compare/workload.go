@@ -94,8 +94,11 @@ func Workloads() []Workload {
 	}
 }
 
-// Others lists the workloads that are not among all: those of tunnels, which a target that speaks only Foo cannot run, and bulk
-// between unix sockets.
+// twoSizes are large requests that the generator copies to its sockets, as most clients do: those of one size leave by sendfile(2).
+const twoSizes = "16384:0.5,16380:0.5"
+
+// Others lists the workloads that are not among all: those of tunnels, which a target that speaks only Foo cannot run, bulk that is
+// sent by copying, and bulk between unix sockets.
 func Others() []Workload {
 	stream := func(name string, conns int, about string, flags ...string) Workload {
 		return Workload{
@@ -108,6 +111,7 @@ func Others() []Workload {
 	return []Workload{
 		stream("tunnel", 4, "one way"), stream("tunnelboth", 4, "both ways", "--both"), stream("tunnel1", 1, "one way"),
 		stream("tunnelunix", 4, "one way").overUnix(),
+		closedLoop("copied16k", "copied16k", 8, 16, twoSizes), closedLoop("copied16kunix", "copied16kunix", 8, 16, twoSizes).overUnix(),
 		closedLoop("bulk16kunix", "bulk16kunix", 8, 16, "16384").overUnix(), closedLoop("bulk1munix", "bulk1munix", 8, 2, "1048576").overUnix(),
 	}
 }
