@@ -60,6 +60,11 @@
 // has to run. MaxPending bounds them further. The gate has the addresses of sessions, and at most gateShards × gateIdle without
 // one. Nothing of this depends on what a line or a connection has carried so far.
 //
+// The Go heap has the small things: sessions, tables of outstanding requests, histograms. They are kept for the next connection, and
+// neither messages nor connections, snapshots or rotations of the log leave garbage, so the collector has nothing to do but what
+// the runtime makes it do every two minutes (eight times in ten minutes of the soak). Hence it has the runtime's default goal:
+// a lower one would only matter while an operator asks much of the admin address.
+//
 // A client with MaxPending requests outstanding is not read. That is looked at after each receive, which is then at most a
 // segment on either engine: what one receive brings is taken whole. It is read again when answers come, when none can come any
 // more, and when it has gone for good; meanwhile no time of its line counts.
