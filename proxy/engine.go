@@ -21,8 +21,8 @@ type engineState struct {
 	armed     [2]bool   // uring: a receive is in flight
 	cancelled [2]bool   // uring: it has been asked to end
 	starved   [2]bool   // uring: it found no buffer; armed again when there are some
-	left      [2]bool   // uring: its last completion left bytes in the socket
-	doubtful  [2]bool   // uring: it may have missed the end of the stream, see missed
+	doubts    [2]uint8  // uring: how often more it may take the last bytes and miss the end of the stream behind them
+	doubtful  [2]bool   // uring: it has taken the last bytes so, see missed
 	bulk      [2]uint8  // uring: not 0 while data comes in bulk, so that the socket is polled and drained directly
 	polled    [2]bool   // uring: what is armed is a poll
 	direct    bool      // uring: a tunnel whose sockets do not block, the ring only polls them

@@ -18,6 +18,7 @@ type kernel interface {
 	close(fd int32, reset bool)
 	undelivered(fd int32, domain int) int
 	hungUp(fd int32) bool
+	streamEnded(fd int32) bool
 	tcpClosed(fd int32) bool
 	socketError(fd int32) syscall.Errno
 	setNonblock(fd int32)
@@ -36,6 +37,7 @@ func (linux) shutdownWrite(fd int32)                                  { shutdown
 func (linux) close(fd int32, reset bool)                              { closeSocket(fd, reset) }
 func (linux) undelivered(fd int32, domain int) int                    { return undelivered(fd, domain) }
 func (linux) hungUp(fd int32) bool                                    { return hungUp(fd) }
+func (linux) streamEnded(fd int32) bool                               { return streamEnded(fd) }
 func (linux) tcpClosed(fd int32) bool                                 { return tcpClosed(fd) }
 func (linux) socketError(fd int32) syscall.Errno                      { return socketError(fd) }
 func (linux) setNonblock(fd int32)                                    { setNonblock(fd) }

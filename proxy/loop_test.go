@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fooproxy/ring/ringtest"
 	"fooproxy/stats"
 )
 
@@ -130,6 +131,38 @@ func TestLoopSeesAResetAfterFIN(t *testing.T) {
 			})
 		}
 	})
+}
+
+// An end that comes together with the last bytes while the receive is being armed is seen.
+func TestLoopSeesAnEndWhileArming(t *testing.T) {
+	for domain, listen := range map[string]string{"TCP": "127.0.0.1:0", "unix": "unix:" + t.TempDir() + "/clients"} {
+		for _, bundle := range []bool{false, true} {
+			t.Run(fmt.Sprint(domain, " bundle=", bundle), func(t *testing.T) {
+				r := newLoopRig(t, EngineUring, func(cfg *Config) { cfg.Listen = listen })
+				e := r.worker.engine.(*uringEngine)
+				e.setup.recvBundle = bundle
+				e.ring.SetHook(ringtest.New(1, ringtest.Rates{PollFirst: 1}))
+				c := r.dial()
+				if n, errno := send(c, []byte("REQ 1\nREQ 2")); n != 11 {
+					t.Fatal(n, errno)
+				}
+				r.hangUp(c, true)
+				s := int32(-1)
+				r.until("connection at the server", func() bool { s = r.accepted(); return s >= 0 })
+				got, buf := 0, make([]byte, 100)
+				r.until("end at the server", func() bool {
+					n, errno := recv(s, buf)
+					got += max(n, 0)
+					return errno != unix.EAGAIN && n <= 0
+				})
+				if got == 0 {
+					t.Error("the request has not arrived")
+				}
+				r.hangUp(s, false)
+				r.gone()
+			})
+		}
+	}
 }
 
 // An end that stands behind more than the kernel receives without a rest is seen when the reader has caught up: the reset of a

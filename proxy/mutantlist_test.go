@@ -38,6 +38,7 @@ var mutants = []mutant{
 	// Operations.
 	{name: "uring: a receive that has ended is not armed again", file: "proxy/uring_session.go", tests: "FuzzProxy", old: "\t\ts.eng.armed[d], s.eng.cancelled[d] = false, false\n\t\te.settle(s)\n\t}\n\ts.eng.doubt(d, c)\n", new: "\t\te.settle(s)\n\t}\n"},
 	{name: "uring: an end that the kernel has missed is not looked for", file: "proxy/uring_session.go", tests: "TestLoopSeesAnEndBehindABacklog", old: " || e.missed(s, d) {\n", new: " {\n"},
+	{name: "uring: an end that came while the receive was being armed is not looked for", file: "proxy/uring_session.go", tests: "TestLoopSeesAnEndWhileArming", old: "\t\teng.doubts[d] = 2 ", new: "\t\teng.doubts[d] = 0 "},
 	{name: "uring: an accept that has ended is not armed again", file: "proxy/uring_accept.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tif e.accepting = c.More(); !e.accepting {\n", new: "\tif !c.More() {\n"},
 	{name: "uring: a cancel of the accept that came too late is not asked again", file: "proxy/uring.go", tests: "TestLoopDrainsWhenACancelIsLate", old: "\t\te.stopping = e.stopping && !failed\n", new: ""},
 	{name: "a loop keeps all that it accepts", file: "proxy/balance.go", in: e2e, tests: "TestAcceptBalances", old: "func lead(n int64) int64 { return 1 + n/32 }", new: "func lead(n int64) int64 { return 1 + n }"},

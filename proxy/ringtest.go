@@ -11,7 +11,7 @@ import (
 
 // everyFault is what "faults=SEED" brings, often enough that a connection sees each of them.
 var everyFault = ringtest.Rates{
-	ShortSend: 4, EndMultishot: 5, NoBuffers: 7, LateCancel: 2, EINTR: 11, EAGAIN: 13, EBUSY: 17, Shuffle: 3,
+	ShortSend: 4, EndMultishot: 5, PollFirst: 2, NoBuffers: 7, LateCancel: 2, EINTR: 11, EAGAIN: 13, EBUSY: 17, Shuffle: 3,
 }
 
 // tryUring looks whether this kernel carries a loop on io_uring, and how well; the error is one line that names the step

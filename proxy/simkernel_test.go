@@ -108,6 +108,11 @@ func (k simKernel) hungUp(fd int32) bool {
 	return sock.rst || sock.shut && sock.fin
 }
 
+func (k simKernel) streamEnded(fd int32) bool {
+	_, _, sock := k.socket(fd)
+	return sock.rst || sock.fin
+}
+
 func (k simKernel) tcpClosed(fd int32) bool {
 	_, _, sock := k.socket(fd)
 	return sock.rst || sock.shut && sock.fin && sock.undelivered() == 0

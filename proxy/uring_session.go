@@ -124,13 +124,20 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	}
 }
 
-// doubt notes whether an armed receive may have missed the end of the stream. One that always finds more bytes is interrupted by
-// the kernel after some thirty completions and goes on later; when it has then taken the last bytes it waits for an event, though
-// an RST, or the end of a unix stream, may stand behind them since before. (A FIN of TCP it does look for. Linux 6.18.)
+// doubt notes whether an armed receive may have missed the end of the stream: an RST, or the end of a unix stream. (A FIN of TCP
+// it does look for.) It does so when it takes the last bytes and the end stands behind them already, since it then waits for an
+// event that has been. That can be when the two came while it was being armed, between its first attempt and its waiting, or
+// when it always found more bytes, is interrupted by the kernel after some thirty completions, and goes on later (Linux 6.18).
 func (eng *engineState) doubt(d side, c *ring.CQE) {
-	left := c.More() && c.Flags&ring.FlagNonempty != 0
-	eng.doubtful[d] = c.More() && !left && (eng.left[d] || eng.doubtful[d])
-	eng.left[d] = left
+	switch {
+	case !c.More():
+		eng.doubts[d], eng.doubtful[d] = 0, false
+	case c.Flags&ring.FlagNonempty != 0:
+		eng.doubts[d], eng.doubtful[d] = max(eng.doubts[d], 1), false
+	case eng.doubts[d] > 0:
+		eng.doubts[d]--
+		eng.doubtful[d] = true
+	}
 }
 
 // missed says whether flow d's receive waits for an end that has come already. Another one, armed after it, will report it.
@@ -139,7 +146,7 @@ func (e *uringEngine) missed(s *session, d side) bool {
 	if !eng.armed[d] || !eng.doubtful[d] {
 		return false
 	}
-	eng.doubtful[d] = streamEnded(s.fd[d])
+	eng.doubtful[d] = e.sys.streamEnded(s.fd[d])
 	return eng.doubtful[d]
 }
 
@@ -306,6 +313,7 @@ func (e *uringEngine) arm(s *session, d side) {
 		e.ring.PrepRecv(fd, uringGroup, false, uint64(newRef(opRecv+uint8(d), s.gen, s.slot)))
 	case e.setup.recvMultishot:
 		e.ring.PrepRecvMultishot(fd, uringGroup, e.setup.recvBundle, uint64(newRef(opRecv+uint8(d), s.gen, s.slot)))
+		eng.doubts[d] = 2 // the first attempt, and what comes until it waits
 	default:
 		e.ring.PrepRecv(fd, uringGroup, e.setup.recvBundle, uint64(newRef(opRecv+uint8(d), s.gen, s.slot)))
 	}

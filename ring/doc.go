@@ -48,6 +48,9 @@
 //   - A multishot receive that finds data every time is interrupted after some 32 completions and goes on later. When it has then
 //     taken the last bytes (no FlagNonempty) it waits for an event, and misses an RST, or the end of a unix stream, that stands
 //     behind them already; it does not miss the FIN of TCP. Look with poll(2) after such a run, cancel, and arm again (6.18).
+//   - The same happens when the last bytes and the end come together while a multishot receive is being armed, after its first
+//     attempt and before it waits: some hundred nanoseconds, or as long as an interrupt takes (6.18). So look also after the
+//     first completions of each receive.
 //   - Before "io_uring/poll: fix multishot recv missing EOF on wakeup race" (2026) it missed such an end also when it came together
 //     with a few bytes (liburing issue 1549). Probe takes a kernel that does so for one without multishot receives.
 //   - -ENOBUFS ends a multishot receive. Arm it again when InKernel is above 0, and only then.

@@ -28,6 +28,7 @@ const NoOperation = 1<<64 - 1
 type Rates struct {
 	ShortSend    int // a send or sendmsg carries only a part of its bytes
 	EndMultishot int // a multishot accept, receive or poll completes once, without FlagMore
+	PollFirst    int // a multishot receive does not look before it waits: all that is there comes while it is being armed
 	NoBuffers    int // a receive ends with -ENOBUFS at once, though buffers may be there
 	LateCancel   int // a cancel finds nothing, and its operation goes on
 	EINTR        int // an enter is interrupted before it does anything
@@ -37,7 +38,7 @@ type Rates struct {
 }
 
 // Counts is how often each fault happened.
-type Counts struct{ ShortSend, EndMultishot, NoBuffers, LateCancel, EINTR, EAGAIN, EBUSY, Shuffle uint64 }
+type Counts struct{ ShortSend, EndMultishot, PollFirst, NoBuffers, LateCancel, EINTR, EAGAIN, EBUSY, Shuffle uint64 }
 
 // Faults is a ring.Hook. It belongs to the thread of its ring.
 type Faults struct {
@@ -91,6 +92,8 @@ func (f *Faults) Submission(e *ring.SQE) {
 			e.BufIndex, e.IOPrio = NoGroup, e.IOPrio&^ring.RecvBundle
 		} else if e.IOPrio&ring.RecvMultishot != 0 && f.roll(f.rates.EndMultishot, &f.count.EndMultishot) {
 			e.IOPrio &^= ring.RecvMultishot
+		} else if e.IOPrio&ring.RecvMultishot != 0 && f.roll(f.rates.PollFirst, &f.count.PollFirst) {
+			e.IOPrio |= ring.RecvSendPollFirst
 		}
 	}
 }

@@ -77,6 +77,11 @@ func TestEntriesChange(t *testing.T) {
 		}
 	}
 	e := ring.SQE{Opcode: ring.OpRecv, IOPrio: ring.RecvMultishot | ring.RecvBundle, BufIndex: 3}
+	New(1, Rates{PollFirst: 1}).Submission(&e)
+	if e.IOPrio != ring.RecvMultishot|ring.RecvBundle|ring.RecvSendPollFirst {
+		t.Errorf("receive that waits first is %+v", e)
+	}
+	e.IOPrio &^= ring.RecvSendPollFirst
 	New(1, Rates{NoBuffers: 1}).Submission(&e)
 	if e.BufIndex != NoGroup || e.IOPrio != ring.RecvMultishot {
 		t.Errorf("receive without buffers is %+v", e)
