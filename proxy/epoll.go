@@ -346,6 +346,7 @@ func (e *epollEngine) begun(fd int32) {
 		return
 	}
 	s := e.begin(fd, from)
+	e.choosePaceOf(s)
 	up, errno := upstreamSocket(e.target, e.cfg, unix.SOCK_NONBLOCK)
 	s.fd[server] = up
 	if errno == 0 {

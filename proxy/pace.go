@@ -24,15 +24,16 @@ type pace struct {
 	bytes, reads int
 	restless     bool    // some of it was of a flow for which nobody rests
 	never        [2]bool // the flows for which nobody does
+	outside      string  // the congestion control of clients that are not on this host, "" = of all the listener's
 }
 
 func (p *pace) bulk() bool { return !p.restless && p.bytes >= bulkTurn && p.bytes >= p.reads*bulkRead }
 
-// add counts n bytes that one read of flow d has brought.
-func (p *pace) add(d side, n int) {
+// add counts n bytes that one read of flow d has brought; paced says that its destination is, unlike others.
+func (p *pace) add(d side, n int, paced bool) {
 	p.bytes += n
 	p.reads++
-	p.restless = p.restless || p.never[d]
+	p.restless = p.restless || paced || p.never[d]
 }
 
 // rest waits before the next turn's events are collected when every connection of the loop is a tunnel and the last turn moved
@@ -53,38 +54,57 @@ func (c *core) rest() {
 }
 
 // choosePace settles for which flows nobody rests, and spares tunnels within this host from BBR: that measures a path and is
-// gentle to it, and the loopback device has none. Sockets on loopback addresses run Reno instead, which every kernel has and
-// allows. It has to be chosen before they are connected: the kernel goes on to pace a socket that has run BBR.
+// gentle to it, and the loopback device has none. Sockets within the host run Reno instead, which every kernel has and allows. It
+// has to be chosen before they are connected: the kernel goes on to pace a socket that has run BBR. The way back is open, so a
+// listener for all addresses runs Reno, and choosePaceOf gives BBR to what comes from elsewhere.
 func (p *Proxy) choosePace(listeners []int, target *address) {
 	mayTunnel := p.cfg.Tunnel || p.cfg.Arbitrary == Tunnel
-	if mayTunnel && runsBBR() {
-		reno := len(p.cfg.Inherited) == 0 && p.listen.ip.Addr().IsLoopback()
+	if name := congestionControl(); mayTunnel && strings.HasPrefix(name, "bbr") {
+		ip := p.listen.ip.Addr()
+		mine := len(p.cfg.Inherited) == 0 && (ip.IsLoopback() || ip.IsUnspecified())
 		for _, fd := range listeners {
-			reno = reno && setReno(fd)
+			mine = mine && setCongestionControl(int32(fd), reno)
+		}
+		if mine && ip.IsUnspecified() {
+			p.pace.outside = name
 		}
 		target.reno = target.ip.Addr().IsLoopback()
-		p.restless = [2]bool{client: !target.reno, server: !reno}
+		p.pace.never = [2]bool{client: !target.reno, server: !mine}
 	}
 	if p.listen.domain == unix.AF_UNIX || target.domain == unix.AF_UNIX {
-		p.restless = [2]bool{true, true}
+		p.pace.never = [2]bool{true, true}
 	}
 }
 
-// runsBBR says whether new TCP sockets run BBR.
-func runsBBR() bool {
+// choosePaceOf gives a session's client the system's congestion control unless it is on this host, as its address says.
+func (c *core) choosePaceOf(s *session) {
+	if c.pace.outside == "" || s.client.Addr().IsLoopback() {
+		return
+	}
+	if own, errno := localAddr(s.fd[client]); errno == 0 && own.Addr() == s.client.Addr() {
+		return
+	}
+	s.paced = setCongestionControl(s.fd[client], c.pace.outside)
+}
+
+// congestionControl is what new TCP sockets run, "" if that cannot be told.
+func congestionControl() string {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return false
+		return ""
 	}
 	defer unix.Close(fd)
 	name, err := unix.GetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION)
-	return err == nil && strings.HasPrefix(name, "bbr")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimRight(name, "\x00")
 }
 
-var renoName = [...]byte{'r', 'e', 'n', 'o'}
+const reno = "reno"
 
-func setReno(fd int) bool {
+func setCongestionControl(fd int32, name string) bool {
 	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
-		uintptr(unsafe.Pointer(&renoName)), uintptr(len(renoName)), 0)
+		uintptr(unsafe.Pointer(unsafe.StringData(name))), uintptr(len(name)), 0)
 	return errno == 0
 }

@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,6 +42,11 @@ func underBBR(t *testing.T) {
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request); err != nil {
 		t.Fatal(err)
 	}
+	for _, ip := range []string{"192.0.2.1", "192.0.2.2"} {
+		if out, err := exec.Command("ip", "address", "add", ip+"/32", "dev", "lo").CombinedOutput(); err != nil {
+			t.Fatalf("ip address add: %v: %s", err, out)
+		}
+	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("bbr"), 0); err != nil {
 		t.Skipf("this kernel has no BBR: %v", err)
 	}
@@ -54,36 +62,66 @@ func congestionOf(t *testing.T, fd int32) string {
 }
 
 // Tunnels within the host run Reno though the kernel's choice is BBR, and loops rest for them. Without tunnels, and towards
-// clients of a listener that others can reach, sockets keep what the kernel has chosen.
+// clients from elsewhere, sockets run what the kernel has chosen.
 func TestTunnelsWithinTheHostAreNotPaced(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		for name, c := range map[string]struct {
 			tunnel   bool
 			listen   string
+			from, to string // the client's address and the one that it connects to
 			want     [2]string
-			restless [2]bool
+			paced    bool
 		}{
-			"tunnel":                      {true, "127.0.0.1:0", [2]string{"reno", "reno"}, [2]bool{}},
-			"tunnel, listening for all":   {true, "0.0.0.0:0", [2]string{"bbr", "reno"}, [2]bool{server: true}},
-			"foo only, listening for all": {false, "0.0.0.0:0", [2]string{"bbr", "bbr"}, [2]bool{}},
+			"tunnel":                     {true, "127.0.0.1:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
+			"for all":                    {true, "0.0.0.0:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
+			"for all, IPv6":              {true, "[::]:0", "::1", "::1", [2]string{"reno", "reno"}, false},
+			"for all, IPv4 mapped":       {true, "[::]:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
+			"for all, by an own address": {true, "0.0.0.0:0", "192.0.2.1", "192.0.2.1", [2]string{"reno", "reno"}, false},
+			"for all, from elsewhere":    {true, "[::]:0", "192.0.2.2", "192.0.2.1", [2]string{"bbr", "reno"}, true},
+			"for one":                    {true, "192.0.2.1:0", "192.0.2.2", "192.0.2.1", [2]string{"bbr", "reno"}, true},
+			"foo only, for all":          {false, "0.0.0.0:0", "127.0.0.1", "127.0.0.1", [2]string{"bbr", "bbr"}, false},
 		} {
 			t.Run(name, func(t *testing.T) {
 				underBBR(t)
 				r := newLoopRig(t, engine, func(cfg *Config) { cfg.Tunnel, cfg.Listen, cfg.MaxPipes = c.tunnel, c.listen, 4 })
-				r.open()
+				r.dialFrom(c.from, c.to)
+				r.until("connection", func() bool { return r.core.table.used == 1 && r.accepted() >= 0 })
 				r.core.table.each(func(s *session) {
+					if paced := s.paced || r.core.pace.never[server]; paced != c.paced {
+						t.Errorf("nobody rests for what is sent to the client: %v, want %v", paced, c.paced)
+					}
+					if r.core.pace.never[client] {
+						t.Error("nobody rests for what is sent to the server")
+					}
 					for d, fd := range s.fd {
 						if got := congestionOf(t, fd); got != c.want[d] {
 							t.Errorf("the socket of the %ss runs %s, want %s", side(d).direction(), got, c.want[d])
 						}
 					}
 				})
-				if r.core.pace.never != c.restless {
-					t.Errorf("no rest for %v, want %v", r.core.pace.never, c.restless)
-				}
 			})
 		}
 	})
+}
+
+// dialFrom connects a client whose address is from to the loop's listener, by the address to.
+func (r *loopRig) dialFrom(from, to string) {
+	r.t.Helper()
+	at := func(ip string, port uint16) *address {
+		return ipAddress(netip.AddrPortFrom(netip.MustParseAddr(ip), port))
+	}
+	own := at(from, 0)
+	fd, errno := upstreamSocket(own, r.core.cfg, 0)
+	if errno == 0 {
+		_, _, errno = unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&own.raw)), uintptr(own.length))
+	}
+	if errno == 0 {
+		errno = connect(fd, at(to, r.proxy.listen.ip.Port()))
+	}
+	if errno != 0 {
+		r.t.Fatal(errno)
+	}
+	r.sockets = append(r.sockets, fd)
 }
 
 // A loop rests after a turn of bulk data in large reads, none of it of a flow for which nobody does.
@@ -102,7 +140,7 @@ func TestPaceRestsForBulkOnly(t *testing.T) {
 	} {
 		p := pace{never: c.never}
 		for _, n := range c.reads {
-			p.add(client, n)
+			p.add(client, n, false)
 		}
 		if p.bulk() != c.want {
 			t.Errorf("%s: bulk is %v", what, p.bulk())

@@ -49,7 +49,7 @@ type Proxy struct {
 	done     chan struct{}
 	failed   chan error
 	err      error
-	restless [2]bool // flows for which no loop rests, pace.go
+	pace     pace // what a loop begins with
 	quiet    atomic.Pointer[time.Timer]
 	draining atomic.Bool
 	uring    *uringSetup // nil = the loops run on epoll
@@ -141,7 +141,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	c := &core{
 		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
 		out: p.stats.Core(index), conns: &p.conns, load: new(atomic.Int64), gate: p.gate, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
-		sys: linux{}, pipes: pipePool{sys: linux{}, most: p.cfg.MaxPipes}, pace: pace{never: p.restless},
+		sys: linux{}, pipes: pipePool{sys: linux{}, most: p.cfg.MaxPipes}, pace: p.pace,
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
 	w.core = c

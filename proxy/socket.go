@@ -191,17 +191,22 @@ func boundAddress(fd int, a *address) (*address, error) {
 	if a.domain == unix.AF_UNIX {
 		return a, nil
 	}
-	var raw unix.RawSockaddrAny
-	length := uint32(unsafe.Sizeof(raw))
-	_, _, errno := unix.Syscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&length)))
+	ap, errno := localAddr(int32(fd))
 	if errno != 0 {
 		return nil, fmt.Errorf("getsockname: %w", errno)
 	}
-	ap := peerAddr(&raw)
 	if a.domain == unix.AF_INET6 && ap.Addr().Is4() {
 		ap = netip.AddrPortFrom(netip.AddrFrom16(ap.Addr().As16()), ap.Port())
 	}
 	return ipAddress(ap), nil
+}
+
+// localAddr is the address of a TCP socket's own end.
+func localAddr(fd int32) (netip.AddrPort, syscall.Errno) {
+	var raw unix.RawSockaddrAny
+	length := uint32(unsafe.Sizeof(raw))
+	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&length)))
+	return peerAddr(&raw), errno
 }
 
 // upstreamSocket opens a socket towards the upstream, not yet connecting; flags may be SOCK_NONBLOCK.
@@ -213,7 +218,7 @@ func upstreamSocket(a *address, cfg *Config, flags uintptr) (int32, syscall.Errn
 	if a.domain != unix.AF_UNIX {
 		setTCPOptions(int(fd), cfg)
 		if a.reno {
-			setReno(int(fd))
+			setCongestionControl(int32(fd), reno)
 		}
 	}
 	return int32(fd), 0

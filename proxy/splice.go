@@ -133,7 +133,7 @@ func (m *direct) receiveSpliced(s *session, d side, p *pipe) int {
 	m.pipes.held += n
 	s.flow[d].pipe = p
 	m.accept(s, d, n)
-	m.pace.add(d, n)
+	m.pace.add(d, n, d == server && s.paced)
 	// Less than was asked for may be all that fitted, in pieces smaller than a page.
 	if n < p.pages() && !s.eng.final[d] {
 		s.eng.readable[d] = false

@@ -17,6 +17,7 @@ func (e *uringEngine) begun(fd int32) {
 		return
 	}
 	s := e.begin(fd, from)
+	e.choosePaceOf(s)
 	s.eng.dial = dialWanted
 	switch { // the accept queue is emptied while the loop is ending
 	case e.killed:
