@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// restFor is how long a loop rests after a turn in which its tunnels moved bulk data.
-	restFor = int64(500 * time.Microsecond)
+	// restFor is how long a loop rests after a turn in which its tunnels moved bulk data, restUnix the same where one side is a
+	// unix socket: that holds 208 KiB, which a peer fills in less than 100 µs. The kernel takes up to 50 µs more (timer slack).
+	restFor  = 500 * time.Microsecond
+	restUnix = 20 * time.Microsecond
 	// bulkTurn is how many bytes make a turn one of bulk data, and bulkRead how many its reads bring on average. At less than
 	// half a GiB per second nobody rests.
 	bulkTurn = 256 << 10
@@ -22,9 +24,10 @@ const (
 // pace says what tunnels have moved in a turn.
 type pace struct {
 	bytes, reads int
-	restless     bool    // some of it was of a flow for which nobody rests
-	never        [2]bool // the flows for which nobody does
-	outside      string  // the congestion control of clients that are not on this host, "" = of all the listener's
+	restless     bool          // some of it was of a flow for which nobody rests
+	never        [2]bool       // the flows for which nobody does
+	length       time.Duration // of a rest
+	outside      string        // the congestion control of clients that are not on this host, "" = of all the listener's
 }
 
 func (p *pace) bulk() bool { return !p.restless && p.bytes >= bulkTurn && p.bytes >= p.reads*bulkRead }
@@ -42,14 +45,14 @@ func (p *pace) add(d side, n int, paced bool) {
 // piece: half the CPU time per byte. Nothing else is kept waiting, and a stream that ends or pauses is only once.
 //
 // Nobody rests for a flow whose destination the kernel paces: a large piece leaves in many small ones then, each with a timer of
-// its own, and costs more than what comes bit by bit. Nor between unix sockets, whose small buffers are full at once.
+// its own, and costs more than what comes bit by bit.
 func (c *core) rest() {
 	bulk := c.pace.bulk()
 	c.pace.bytes, c.pace.reads, c.pace.restless = 0, 0, false
 	if !bulk || int(c.local[stats.OpenTunnel]) != c.table.used {
 		return
 	}
-	ts := unix.NsecToTimespec(restFor)
+	ts := unix.NsecToTimespec(int64(c.pace.length))
 	_, _, _ = unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 }
 
@@ -58,6 +61,10 @@ func (c *core) rest() {
 // has to be chosen before they are connected: the kernel goes on to pace a socket that has run BBR. The way back is open, so a
 // listener for all addresses runs Reno, and choosePaceOf gives BBR to what comes from elsewhere.
 func (p *Proxy) choosePace(listeners []int, target *address) {
+	p.pace.length = restFor
+	if p.listen.domain == unix.AF_UNIX || target.domain == unix.AF_UNIX {
+		p.pace.length = restUnix
+	}
 	mayTunnel := p.cfg.Tunnel || p.cfg.Arbitrary == Tunnel
 	if name := congestionControl(); mayTunnel && strings.HasPrefix(name, "bbr") {
 		ip := p.listen.ip.Addr()
@@ -69,10 +76,7 @@ func (p *Proxy) choosePace(listeners []int, target *address) {
 			p.pace.outside = name
 		}
 		target.reno = target.ip.Addr().IsLoopback()
-		p.pace.never = [2]bool{client: !target.reno, server: !mine}
-	}
-	if p.listen.domain == unix.AF_UNIX || target.domain == unix.AF_UNIX {
-		p.pace.never = [2]bool{true, true}
+		p.pace.never = [2]bool{client: !target.reno && target.domain != unix.AF_UNIX, server: !mine && p.listen.domain != unix.AF_UNIX}
 	}
 }
 

@@ -15,8 +15,8 @@ const (
 	pipeSizeMin = 64 << 10
 	// pipesSpare is how many empty pipes are kept while there are tunnels.
 	pipesSpare = 32
-	// pipesShared is how many bytes a loop's pipes hold together before each may hold only pipeSizeMin.
-	pipesShared = 32 << 20
+	// pipesHold is how many bytes a loop's pipes hold together at most.
+	pipesHold = 32 << 20
 	// pipeRetry is how long no pipe is asked for after the kernel had none.
 	pipeRetry = int64(100 * time.Millisecond)
 )
@@ -87,9 +87,9 @@ func (l *pipePool) clear() {
 }
 
 // limit is how many bytes may be put into an empty pipe: like readLimit, so that many stalled tunnels do not pin the memory
-// that their pipes could hold.
+// that their pipes could hold. Each pipe can have pipeSizeMin, whatever others hold.
 func (l *pipePool) limit(p *pipe) int {
-	return min(p.size, max(pipeSizeMin, (pipesShared-l.held)/8))
+	return min(p.size, max(pipeSizeMin, (pipesHold-l.most*pipeSizeMin-l.held)/8))
 }
 
 // open makes a pipe, or returns nil.
