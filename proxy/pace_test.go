@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -102,6 +103,25 @@ func TestTunnelsWithinTheHostAreNotPaced(t *testing.T) {
 			})
 		}
 	})
+}
+
+// A loop rests a short time only when one side is a unix socket, which is full soon, and for what BBR does not pace.
+func TestRestIsShortBesideUnixSockets(t *testing.T) {
+	for name, c := range map[string]struct {
+		listen string
+		want   time.Duration
+	}{
+		"unix": {"unix:" + t.TempDir() + "/proxy", restUnix},
+		"TCP":  {"127.0.0.1:0", restFor},
+	} {
+		t.Run(name, func(t *testing.T) {
+			underBBR(t)
+			r := newLoopRig(t, EngineEpoll, func(cfg *Config) { cfg.Tunnel, cfg.Listen = true, c.listen })
+			if p := r.core.pace; p.length != c.want || p.never != [2]bool{} {
+				t.Errorf("a rest takes %v, want %v; nobody rests for %v", p.length, c.want, p.never)
+			}
+		})
+	}
 }
 
 // dialFrom connects a client whose address is from to the loop's listener, by the address to.
