@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -95,10 +96,13 @@ func TestEventsLeaveNoGarbage(t *testing.T) {
 				}
 				return p.stats()["heap_allocs"]
 			}
-			warm := happen()
-			each := (happen() - warm) / n
+			each, last := math.Inf(1), happen()
+			for range 3 { // the runtime makes one now and then, and more connections at once than ever before take more
+				now := happen()
+				each, last = min(each, (now-last)/n), now
+			}
 			t.Logf("%.2f objects for each %s", each, event.name)
-			if each > 0.1 { // the runtime makes one now and then
+			if each > 0.1 {
 				t.Errorf("each %s leaves %.2f objects", event.name, each)
 			}
 		}
