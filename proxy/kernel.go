@@ -7,8 +7,8 @@ import (
 )
 
 // kernel is what a loop asks of connected sockets and of pipes by system calls of its own, beside what io_uring does for it. It is
-// linux, or in the simulator something that plays it. One call moves a batch of bytes, so that the interface costs nothing that
-// can be measured.
+// linux, or in the simulator something that plays it. One call moves a batch of bytes, beside which an
+// indirect call is little.
 type kernel interface {
 	recv(fd int32, buf []byte) (int, syscall.Errno)
 	send(fd int32, buf []byte) (int, syscall.Errno)
