@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"fooproxy/bench/sys"
 )
 
 // network is a network namespace with a loopback of its own, held by a thread until the test ends. Making it takes root.
@@ -32,7 +34,7 @@ func newNetwork(t *testing.T) *network {
 			made <- err
 			return
 		}
-		made <- loopbackUp()
+		made <- sys.LoopbackUp()
 		for f := range n.calls {
 			f()
 		}
@@ -80,18 +82,4 @@ func (n *network) filter(rules ...string) error {
 		}
 		return nil
 	})
-}
-
-func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	request, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return os.NewSyscallError("SIOCSIFFLAGS", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request))
 }

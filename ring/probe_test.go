@@ -120,6 +120,7 @@ func TestProbeInASandbox(t *testing.T) {
 		want   []string
 	}{
 		{unix.SYS_IO_URING_SETUP, unix.EPERM, []string{"step setup: io_uring_setup: operation not permitted (EPERM)" + disabled, "seccomp"}},
+		// What is not implemented here is io_uring: these are strerror(3)'s words for what a kernel without it answers.
 		{unix.SYS_IO_URING_SETUP, unix.ENOSYS, []string{"step setup: io_uring_setup: function not implemented (ENOSYS)", noSuchCall}},
 		{unix.SYS_IO_URING_SETUP, unix.ENOMEM, []string{"step setup: io_uring_setup: cannot allocate memory (ENOMEM)", "ulimit -l"}},
 		{unix.SYS_IO_URING_SETUP, unix.EINVAL, []string{"step setup: io_uring_setup: invalid argument (EINVAL)", "another kernel"}},

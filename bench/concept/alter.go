@@ -16,18 +16,11 @@ const alteredSize = 16 << 10
 // go on, and counts those that arrive changed: within one machine a page that is not copied remains the sender's, who may write
 // to it after it was inspected.
 func altered(p *path) (arrived int, err error) {
-	source, from, err := p.in()
+	source, from, to, sink, disconnect, err := p.open()
 	if err != nil {
 		return 0, err
 	}
-	defer sys.Close(source)
-	defer sys.Close(from)
-	to, sink, err := p.out()
-	if err != nil {
-		return 0, err
-	}
-	defer sys.Close(to)
-	defer sys.Close(sink)
+	defer disconnect()
 	file, err := unix.MemfdCreate("foobench", unix.MFD_CLOEXEC)
 	if err != nil {
 		return 0, err

@@ -250,20 +250,30 @@ func newPipe(fds *[2]int, size int) error {
 	return nil
 }
 
+// open makes the connections on both sides of a mover, which takes bytes from one to the other.
+func (p *path) open() (source, from, to, sink int32, stop func(), err error) {
+	if source, from, err = p.in(); err != nil {
+		return -1, -1, -1, -1, nil, err
+	}
+	if to, sink, err = p.out(); err != nil {
+		sys.Close(source)
+		sys.Close(from)
+		return -1, -1, -1, -1, nil, err
+	}
+	return source, from, to, sink, func() {
+		for _, fd := range []int32{source, from, to, sink} {
+			sys.Close(fd)
+		}
+	}, nil
+}
+
 // measureMover keeps 128 KiB on the way: filled in at one end, moved (this is timed), dropped at the other.
 func measureMover(m *mover, p *path, over time.Duration) (nsPerKiB float64, err error) {
-	source, from, err := p.in()
+	source, from, to, sink, stop, err := p.open()
 	if err != nil {
 		return 0, err
 	}
-	defer sys.Close(source)
-	defer sys.Close(from)
-	to, sink, err := p.out()
-	if err != nil {
-		return 0, err
-	}
-	defer sys.Close(to)
-	defer sys.Close(sink)
+	defer stop()
 	for _, fd := range []int32{source, to} { // room for all that is on the way, whatever congestion control lets out at once
 		sys.SetOption(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 1<<20)
 	}

@@ -29,7 +29,7 @@ func NewNamespace(congestion string) (*Namespace, error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("a network namespace of its own: %w", err)
 		}
-		if err := loopbackUp(); err != nil {
+		if err := LoopbackUp(); err != nil {
 			return err
 		}
 		if congestion != "" {
@@ -106,8 +106,8 @@ func Congestion() (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// loopbackUp switches on the loopback device of a new namespace.
-func loopbackUp() error {
+// LoopbackUp switches on the loopback device of the calling thread's network namespace.
+func LoopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
