@@ -77,8 +77,7 @@ func fit(x, y []float64) (slope, err float64) {
 }
 
 // A leak of 1 MiB an hour is seen in the shortest time that is judged, and one of a fifth more where memory is given back meanwhile,
-// which hides what it has come to within that group of looks; a few pages
-// that come once are none.
+// which hides what it has come to within that group of looks; a few pages that come once are none.
 func TestSlopeSeesALeak(t *testing.T) {
 	const looks, page = 800, 4 << 10
 	memory := func(of func(share float64) float64) []int64 {
