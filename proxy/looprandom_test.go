@@ -94,7 +94,7 @@ func (r *loopRig) talk(t *rapid.T) {
 	before := r.core.local
 	lines, messages := c.pick(20), [2]uint64{}
 	for d, dir := range [2]codec.Dir{codec.Requests, codec.Answers} {
-		k.stream[d] = newSimStream(c, dir, lines, 0)
+		k.stream[d] = newSimStream(c, 0, dir, lines, 0)
 		messages[d] = uint64(len(k.stream[d].lines))
 		if oneIn(c, 3) {
 			r.limit(unix.SO_RCVBUF, k.pair[d])

@@ -71,23 +71,30 @@ const noBad = math.MaxInt
 
 // simStream is what one peer has to say.
 type simStream struct {
+	area     int // of simText: whose stream it is
 	data     []byte
 	lines    []simLine
 	firstBad int
 }
 
-// simText is data that names its place: no piece of it is like another one nearby.
+// simArea is how many bytes of data a stream has at most.
+const simArea = 28 * segSize
+
+// simText is data that names its place: no piece of it that is longer than a few bytes is like another one. Each side of each
+// connection has an area of it, so that a byte that comes to another connection or side than its own shows.
 var simText = func() []byte {
-	text := make([]byte, 100_003)
+	const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-"
+	r := rand.New(rand.NewPCG(0, 0x74657874))
+	text := make([]byte, 2*simTotal*simArea+4*segSize)
 	for i := range text {
-		text[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[(i*7+i/36*11+i/1296*5)%36]
+		text[i] = letters[r.IntN(len(letters))]
 	}
 	return text
 }()
 
 // fill adds n bytes of data, at most 4 segments.
 func (m *simStream) fill(n int) {
-	at := len(m.data) % (len(simText) - 4*segSize)
+	at := m.area%(2*simTotal)*simArea + len(m.data)%simArea
 	m.data = append(m.data, simText[at:at+n]...)
 }
 
@@ -149,9 +156,14 @@ func (m *simStream) bad(c chooser, dir codec.Dir, early bool) {
 	m.lines = append(m.lines, simLine{bad: at, end: len(m.data)})
 }
 
-// newSimStream makes up to lines lines. Bad ones come once in badRate, 0 = never.
-func newSimStream(c chooser, dir codec.Dir, lines, badRate int) simStream {
-	m := simStream{firstBad: noBad}
+// emptySimStream is for what a side of connection conn has to say, which is not known yet.
+func emptySimStream(conn int, dir codec.Dir) simStream {
+	return simStream{area: 2*conn + int(dir-codec.Requests), firstBad: noBad}
+}
+
+// newSimStream makes up to lines lines of a side of connection conn. Bad ones come once in badRate, 0 = never.
+func newSimStream(c chooser, conn int, dir codec.Dir, lines, badRate int) simStream {
+	m := emptySimStream(conn, dir)
 	bulk := oneIn(c, 10)
 	for i := range c.pick(lines + 1) {
 		typ := codec.REQ

@@ -111,9 +111,9 @@ func (w *simWorld) open() {
 		k.space = []int{1, 100, segSize, 4 * segSize}[w.pick(4)]
 		k.ending = peerEnd(w.pick(peerEndings))
 		if side(d) == server && oneIn(w, 2) {
-			k.answers, k.stream.firstBad = true, noBad
+			k.answers, k.stream = true, emptySimStream(len(w.conns), dir)
 		} else {
-			k.stream = newSimStream(w, dir, 8, badRate[w.pick(len(badRate))])
+			k.stream = newSimStream(w, len(w.conns), dir, 8, badRate[w.pick(len(badRate))])
 		}
 		k.stalled = oneIn(w, 6)
 		cn.stream[d] = &k.stream
