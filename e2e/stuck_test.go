@@ -116,10 +116,7 @@ func TestTermWithFullPipes(t *testing.T) {
 	eachEngineAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := launch(t, engine, u.addr, []string{"--tunnel", "--drain-timeout=20s"})
-		k := newStuck(t, p, u, func() bool {
-			_, list := p.descriptors()
-			return strings.Count(list, "=pipe:") > strings.Count(p.fdList, "=pipe:")
-		})
+		k := newStuck(t, p, u, func() bool { return p.piped() > 0 })
 		k.term(t)
 		k.drains(t)
 	})

@@ -91,6 +91,7 @@ var mutants = []mutant{
 	{name: "uring: a drain does not wait", file: "proxy/uring_orders.go", tests: "TestLoopDrains", old: "\treturn e.table.used == 0 && e.worker.listener < 0\n", new: "\treturn true\n"},
 	{name: "uring: clients in the accept queue are left behind", file: "proxy/uring_accept.go", tests: "TestLoopEmptiesTheAcceptQueue", old: "\t\t\te.begun(int32(n))\n", new: "\t\t\tcloseSocket(int32(n), false)\n"},
 	{name: "FIN overtakes what is in a pipe", file: "proxy/flow.go", tests: "TestSimulationSeeds", old: "f.queue.bytes > 0 || f.pipe != nil }", new: "f.queue.bytes > 0 }"},
+	{name: "an end overtakes what is in a pipe, with real pipes", file: "proxy/flow.go", in: e2e, tests: "TestTunnelEndsBehindAFullPipe|TestTermWithFullPipes", old: "f.queue.bytes > 0 || f.pipe != nil }", new: "f.queue.bytes > 0 }"},
 
 	// Figures and the log.
 	{name: "requests count twice", file: "proxy/inspect.go", tests: "TestLoopAllocatesNothing|FuzzProxy", old: "c.local[stats.Req] += got.Req", new: "c.local[stats.Req] += 2 * got.Req"},

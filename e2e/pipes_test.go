@@ -1,0 +1,98 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// piped is how many bytes lie in the child's pipes, those that it was started with aside (FIONREAD, pipe(7)).
+func (p *proxy) piped() (n int) {
+	p.t.Helper()
+	dir, seen := fmt.Sprintf("/proc/%d/fd", p.pid()), map[string]bool{}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		name, _ := os.Readlink(path)
+		if !strings.HasPrefix(name, "pipe:") || seen[name] || strings.Contains(p.fdList, name) {
+			continue
+		}
+		seen[name] = true
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue // closed meanwhile
+		}
+		held, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+		_ = unix.Close(fd)
+		ok(p.t, err)
+		n += held
+	}
+	return n
+}
+
+// fillPipe has from send until some of it stays in a pipe of the proxy's, since nobody reads, and a little more, which stays
+// before that pipe. It returns how many bytes that were; all of them are in the proxy's kernel.
+func fillPipe(t *testing.T, p *proxy, from *peer, stream io.Reader) (sent int64) {
+	t.Helper()
+	const piece, most = 32 << 10, 64 << 20
+	send := func() {
+		n, err := io.CopyN(from, stream, piece)
+		ok(t, err)
+		ok(t, from.delivered())
+		sent += n
+	}
+	for p.piped() == 0 || steady(t, "the pipe", func() int64 { return int64(p.piped()) }) == 0 {
+		if sent >= most {
+			t.Fatalf("%d bytes for a reader that does not read, and none of them is in a pipe", sent)
+		}
+		send()
+	}
+	send()
+	return sent
+}
+
+// An end that comes while a pipe is full waits for what is in it, and for what is before it: every byte arrives, and then FIN for a
+// FIN and RST for an RST, either way. After a FIN the other direction goes on.
+func TestTunnelEndsBehindAFullPipe(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr, "--tunnel")
+		for _, row := range []struct {
+			from string
+			how  end
+		}{{"client", fin}, {"client", rst}, {"server", fin}, {"server", rst}} {
+			from, to := dialSmall(t, p.addr), u.accept()
+			if row.from == "server" {
+				from, to = to, from
+			}
+			stream := func() io.Reader { return requests(0, 64, 1<<20) }
+			sent := fillPipe(t, p, from, stream())
+			if row.how == fin {
+				ok(t, from.CloseWrite())
+			} else {
+				ok(t, from.reset())
+			}
+			if p.piped() == 0 {
+				t.Fatalf("%s, %s: the pipe is empty before the end", row.from, row.how)
+			}
+			ok(t, to.widen())
+			ok(t, to.expect(io.LimitReader(stream(), sent)))
+			ok(t, to.ends(row.how))
+			if row.how == fin {
+				ok(t, to.send([]byte("still here")))
+				ok(t, to.CloseWrite())
+				ok(t, from.expectText("still here"))
+				ok(t, from.ends(fin))
+				from.Close()
+			}
+			to.Close()
+			p.reaches(stats{"connections": 0, "buffered_bytes": 0})
+		}
+		p.counts(stats{"no_pipe": 0})
+	})
+}
