@@ -115,12 +115,13 @@ func TestLoopRelaysEveryEnd(t *testing.T) {
 // connection.
 func TestLoopSeesAResetAfterFIN(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
-		for from, why := range []cause{causeClientFIN, causeServerFIN} {
-			t.Run(name(side(from)), func(t *testing.T) {
-				r := newLoopRig(t, engine, nil)
+		for i, why := range []cause{causeClientFIN, causeServerFIN, causeClientFIN, causeServerFIN} {
+			from, tunnel := side(i%2), i >= 2
+			t.Run(fmt.Sprint(name(from), " tunnel=", tunnel), func(t *testing.T) {
+				r := newLoopRig(t, engine, func(cfg *Config) { cfg.Tunnel = tunnel })
 				p := r.open()
 				r.move(p, client, []byte("REQ 1\n"), make([]byte, 100))
-				r.end(p, side(from), false)
+				r.end(p, from, false)
 				r.hangUp(p[from], true)
 				r.gone()
 				if _, errno := recv(p[from^1], make([]byte, 1)); errno == unix.EAGAIN {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"fooproxy/accesslog"
@@ -24,6 +25,11 @@ func simulate(t failer, c chooser, memory *slab, style func(*simWorld) simStyle)
 	w.table.genFirst = genMask - uint32(c.pick(4)) // generations wrap
 	if tracked {
 		w.enableTracking()
+	}
+	for d := range w.domain {
+		if oneIn(c, 4) {
+			w.domain[d] = unix.AF_UNIX
+		}
 	}
 	w.sys = simKernel{w}
 	w.core.pipes = pipePool{sys: w.sys, most: cfg.MaxPipes}
@@ -62,6 +68,26 @@ func (w *simWorld) step() {
 		w.style.turn(false)
 	case oneIn(w, 8):
 		w.order()
+	default:
+		w.lull()
+	}
+}
+
+// lull has all peers keep still for longer than the engines take to look for one that has gone, as some of them do now.
+func (w *simWorld) lull() {
+	for _, cn := range w.conns {
+		for d := range cn.sock {
+			if k := &cn.sock[d]; k.ending == endsTwice && k.fin && !k.rst && !k.closed && oneIn(w, 2) {
+				k.reset()
+				k.resetAt = w.now
+				w.event(cn, side(d), "peer resets", 0)
+			}
+		}
+	}
+	for range 4 {
+		w.pass(int64(60 * time.Millisecond))
+		w.style.turn(true)
+		w.check()
 	}
 }
 

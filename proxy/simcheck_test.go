@@ -108,7 +108,14 @@ func (w *simWorld) checkOwed(cn *simConn) {
 	}
 	for d := range cn.sock {
 		k := &cn.sock[d]
-		if late := w.now - k.resetAt; k.err && s.heardFIN(side(d)) && late > deadPeerCheck+2*tickLength && !k.edge {
+		switch {
+		case !s.heardFIN(side(d)):
+			k.heardAt = 0
+			continue
+		case k.heardAt == 0:
+			k.heardAt = w.now
+		}
+		if late := w.now - max(k.resetAt, k.heardAt); k.err && late > deadPeerCheck+2*tickLength && !w.style.awaits(cn, side(d), true) {
 			w.Fatalf("side %d has sent FIN and then RST, and nobody has looked for %d ms", d, late/1e6)
 		}
 	}

@@ -34,7 +34,7 @@ func (e *simEpoll) close()              {}
 // awaits: an edge is still to be reported, or comes when the peer receives what filled the socket.
 func (e *simEpoll) awaits(cn *simConn, d side, to bool) bool {
 	k := &cn.sock[d]
-	return k.edge || cn.s.eng.queued || to && k.short
+	return k.edge || cn.s.eng.queued || to && k.short && !k.rst
 }
 
 func (e *simEpoll) turn(eager bool) {

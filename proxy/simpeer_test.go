@@ -18,6 +18,7 @@ type simSocket struct {
 	rst     bool
 	err     bool // the reset was not reported yet; the kernel does that once
 	resetAt int64
+	heardAt int64 // since when its end counts as heard, 0 = it does not
 
 	taken int // bytes that the proxy has sent
 	heard int // bytes that the peer has received
@@ -47,7 +48,8 @@ const (
 	endsClosed                 // the same, and does not read on
 	endsReset                  // at any time
 	endsNotYet                 // not before the simulation is brought to its end
-	peerEndings = 4
+	endsTwice                  // FIN after all it had to say, and RST in a lull
+	peerEndings = 5
 )
 
 // recv is recv(2) on a non-blocking socket, except for the bytes.
