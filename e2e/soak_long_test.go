@@ -56,14 +56,18 @@ func (s *soak) hold(span time.Duration) {
 }
 
 // heat adds as many clients again for the first part of a long run, in which storms are twice as big too: a load that has its
-// peaks anew only now and then would bring the proxy's tables and heap to their high-water marks all along. It returns what says
-// that this is over.
+// peaks anew only now and then would bring the proxy's tables and heap to their high-water marks all along. Meanwhile the heap is
+// aged. It returns what says that this is over.
 func (s *soak) heat(span time.Duration, clients *sync.WaitGroup) (warm func() bool) {
 	if !s.long {
 		return func() bool { return true }
 	}
 	over := make(chan struct{})
-	time.AfterFunc(time.Duration(float64(span)*soakCalm/2), func() { close(over) })
+	ok(s.t, collect(s.p.pid(), soakCollects, goCollects))
+	time.AfterFunc(time.Duration(float64(span)*soakCalm/2), func() {
+		s.note(collect(s.p.pid(), goCollects, soakCollects))
+		close(over)
+	})
 	for range soakClients {
 		clients.Go(func() { s.chat(over) })
 	}

@@ -10,8 +10,8 @@ import (
 // How fast memory may grow once a soak is warm, and what it takes to see that it does not.
 //
 // The warm-up ends after the largest load there will be, so that tables, buffers and the log's rings have had their high-water
-// marks, and after two of the collections that the Go runtime makes every two minutes, so that the heap is filled from what is
-// there: until then even little garbage, such as a rotation of the log leaves, comes to new pages.
+// marks, after many collections in short order (soak_age_test.go), and after one of the periods of two minutes between those that
+// follow, so that the little garbage of such a period, as a rotation of the log leaves, comes to pages that are there.
 const (
 	soakGroups = 20              // of looks, for the slope
 	soakSteep  = 1 << 20         // bytes an hour that fail

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -263,9 +264,14 @@ func (s *soak) note(err error) {
 }
 
 func (s *soak) wrap(t *talk, err error) {
-	if err != nil {
-		s.note(errors.Join(errors.New(t.String()), err))
+	if err == nil {
+		return
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		sockets, _ := exec.Command("ss", "-tanoiemH", "src = "+t.source().String()+" or dst = "+t.source().String()).CombinedOutput()
+		err = errors.Join(err, errors.New("its sockets: "+string(sockets)))
+	}
+	s.note(errors.Join(errors.New(t.String()), err))
 }
 
 func (s *soak) end() { s.once.Do(func() { close(s.stop) }) }
