@@ -5,11 +5,13 @@ import "time"
 const (
 	tickLength = int64(4 * time.Millisecond)
 	wheelSlots = 1024 // a turn of the wheel takes 4.1 s
+	farTicks   = 128  // 0.5 s
 )
 
 // wheel is a loop's timers, at most one per session. A timer is never moved when its session shows activity: it fires, the
-// session's real deadline is looked up, and it is set again if that lies ahead. Deadlines beyond one turn of the wheel
-// are set for its end and looked up again then.
+// session's real deadline is looked up, and it is set again if that lies ahead. Deadlines beyond one turn of the wheel are looked
+// up again near its end, all together every farTicks: thousands of connections that say nothing wake a loop, and the Go runtime's
+// sysmon with it, twice a second and not hundreds of times.
 type wheel struct {
 	heads [wheelSlots]int32
 	tick  int64 // the last tick that has fired
@@ -38,7 +40,10 @@ func (w *wheel) skip(now int64) {
 
 // set makes the session's timer fire at or shortly after at. An earlier setting stays as it is.
 func (w *wheel) set(t *table, s *session, at int64) {
-	tick := min(max(at/tickLength+1, w.tick+1), w.tick+wheelSlots-1)
+	tick, last := max(at/tickLength+1, w.tick+1), w.tick+wheelSlots-1
+	if tick > last {
+		tick = last - last%farTicks
+	}
 	if s.timer.tick != 0 {
 		if s.timer.tick <= tick {
 			return

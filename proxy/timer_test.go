@@ -207,3 +207,21 @@ func TestWheelAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// A loop full of connections that say nothing sleeps half a second at a time.
+func TestFarTimersFireTogether(t *testing.T) {
+	const sessions, turns = 500, 3
+	r := newWheelRig(t, sessions)
+	for slot := range int32(sessions) {
+		r.set(slot, r.now+int64(time.Hour))
+		r.now += wheelSlots * tickLength / sessions
+		r.advance(0)
+	}
+	wakes := 0
+	for end := r.now + turns*wheelSlots*tickLength; r.now < end; wakes++ {
+		r.advance(int64(r.next()))
+	}
+	if most := turns*wheelSlots/farTicks + 1; wakes > most {
+		t.Errorf("%d sessions that are due in an hour wake the loop %d times in %d turns of the wheel, want %d", sessions, wakes, turns, most)
+	}
+}
