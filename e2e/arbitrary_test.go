@@ -121,8 +121,8 @@ func TestArbitraryCrowd(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		u.serve(echo)
-		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		p := start(t, engine, u.addr, oneLoop)
+		k := beside(t, p, u)
 		var came atomic.Int64
 		visit := func(i int) error {
 			c, err := connect(p.addr, 0)

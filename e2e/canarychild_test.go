@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,35 +16,45 @@ import (
 const (
 	canaryClient = 3
 	canaryServer = 4
-	canaryRest   = time.Millisecond // between two rounds while nobody measures
 )
 
-// canaryMain is the whole canary process. It plays rounds for as long as its standard input is open, slowly, and without a
-// pause for as many nanoseconds as each line of it says; then it writes a line of
-// rounds, median, p99, p99.9 and longest. It ends by
-// FIN both ways and says what it did in all. One thread with blocking calls: nothing of the Go scheduler is in its times.
+const (
+	canaryRest  = 4 * time.Millisecond // between two rounds while nobody measures
+	canaryLeast = 3                    // rounds of a flight
+)
+
+// What a canary process can be told, a line each; any other is two numbers of nanoseconds: for how long to
+// fly, and from one round of that to the next.
+const (
+	orderHush = "hush" // play no more rounds; the answer is how many it were
+	orderSing = "sing" // go on, without an answer
+)
+
+// canaryMain is the whole canary process. It plays rounds for as long as its standard input is open, slowly, and does as the
+// lines of that tell it. It ends by FIN both ways and says how many rounds it were and how long the longest took. One thread with
+// blocking calls: nothing of the Go scheduler is in its times.
 func canaryMain(limit time.Duration) int {
 	runtime.LockOSThread()
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	timeout := unix.NsecToTimeval(int64(limit))
 	for _, fd := range []int{canaryClient, canaryServer} {
 		_ = unix.SetNonblock(fd, false)
 		_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
 		_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &timeout)
 	}
-	orders := make(chan time.Duration)
+	orders := make(chan string)
 	go func() {
 		defer close(orders)
 		for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-			ns, _ := strconv.ParseInt(lines.Text(), 10, 64)
-			orders <- time.Duration(ns)
+			orders <- lines.Text()
 		}
 	}()
-	s := &song{worst: make([]time.Duration, 0, 1<<20)}
+	s := &song{took: make([]time.Duration, 0, 1<<16)}
 	if err := s.play(orders); err != nil {
 		fmt.Fprintf(os.Stderr, "round %d: %v\n", s.round, err)
 		return 1
 	}
-	fmt.Printf("%d rounds, longest %v\n", s.round, s.longest)
+	fmt.Println(s.round, int64(s.longest))
 	return 0
 }
 
@@ -53,59 +62,79 @@ func canaryMain(limit time.Duration) int {
 type song struct {
 	round   int
 	longest time.Duration
-	worst   []time.Duration // of the current order
+	took    []time.Duration // of the current flight
 	request []byte
 	answer  []byte
 	got     [256]byte
 }
 
-func (s *song) play(orders <-chan time.Duration) error {
+func (s *song) play(orders <-chan string) error {
+	rest := time.After(canaryRest)
 	for {
+		var err error
 		select {
-		case span, more := <-orders:
-			if !more {
+		case order, more := <-orders:
+			switch {
+			case !more:
 				return s.end()
+			case order == orderHush:
+				rest = nil
+				fmt.Println(s.round)
+				continue
+			case order == orderSing:
+				_, err = s.once(time.Now())
+			default:
+				var span, period time.Duration
+				if _, err = fmt.Sscan(order, &span, &period); err == nil {
+					err = s.fly(span, period)
+				}
 			}
-			if err := s.fly(span); err != nil {
-				return err
-			}
-		default:
-			if _, err := s.once(); err != nil {
-				return err
-			}
-			time.Sleep(canaryRest)
+		case <-rest:
+			_, err = s.once(time.Now())
 		}
-	}
-}
-
-func (s *song) fly(span time.Duration) error {
-	s.worst = s.worst[:0]
-	for began := time.Now(); len(s.worst) < 3 || time.Since(began) < span; {
-		took, err := s.once()
 		if err != nil {
 			return err
 		}
-		s.worst = append(s.worst, took)
+		rest = time.After(canaryRest)
 	}
-	slices.Sort(s.worst)
-	n := len(s.worst)
-	fmt.Println(n, int64(s.worst[n/2]), int64(s.worst[n*99/100]), int64(s.worst[n*999/1000]), int64(s.worst[n-1]))
+}
+
+// fly plays rounds by a timetable and writes how many, and their median, p99, p99.9 and longest. A round begins when it is due or,
+// if that is later, when the one before it has ended, and is measured from when it was due: a stall is in the time of every round
+// that was due in it. A canary that oversleeps moves the timetable: that is not the proxy's doing.
+func (s *song) fly(span, period time.Duration) error {
+	s.took = s.took[:0]
+	due := time.Now()
+	for end := due.Add(span); len(s.took) < canaryLeast || due.Before(end); due = due.Add(period) {
+		if early := time.Until(due); early > 0 {
+			nap := unix.NsecToTimespec(int64(early))
+			_ = unix.Nanosleep(&nap, &nap) // may be cut short by a signal of the Go runtime: the timetable moves
+			due = time.Now()
+		}
+		took, err := s.once(due)
+		if err != nil {
+			return err
+		}
+		s.took = append(s.took, took)
+	}
+	slices.Sort(s.took)
+	n := len(s.took)
+	fmt.Println(n, int64(s.took[n/2]), int64(s.took[n*99/100]), int64(s.took[n*999/1000]), int64(s.took[n-1]))
 	return nil
 }
 
-// once is one round: a request through the proxy and its answer back.
-func (s *song) once() (time.Duration, error) {
+// once is one round: a request through the proxy and its answer back. It returns the time since it was due.
+func (s *song) once(due time.Time) (time.Duration, error) {
 	s.request = appendMessage(s.request[:0], "REQ", 777_000, s.round, 20)
 	s.answer = append(append(s.answer[:0], "ACK"...), s.request[3:]...)
 	s.round++
-	began := time.Now()
 	if err := s.carry(canaryClient, canaryServer, s.request); err != nil {
 		return 0, err
 	}
 	if err := s.carry(canaryServer, canaryClient, s.answer); err != nil {
 		return 0, err
 	}
-	took := time.Since(began)
+	took := time.Since(due)
 	s.longest = max(s.longest, took)
 	return took, nil
 }

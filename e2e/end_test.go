@@ -63,7 +63,7 @@ func TestRSTAfterData(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		for _, size := range []int{0, 10_000, 200_000} {
 			for range 3 { // the race between data and reset has more than one outcome
 				c, s := p.pair(u)
@@ -87,7 +87,7 @@ func TestRSTBehindStalledReader(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		for i := range 10 {
 			c := dial(t, p.addr, 4096)
 			s := u.accept()
@@ -105,7 +105,7 @@ func TestFINBehindStalledReader(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		for i := range 6 {
 			c := dial(t, p.addr, 4096)
 			s := u.accept()
@@ -133,7 +133,7 @@ func TestRSTAfterHalfClose(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, c.send([]byte("REQ 1\n")))
 		ok(t, c.CloseWrite())
@@ -156,7 +156,7 @@ func TestBothEndAtOnce(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		ends := []func(*peer) error{(*peer).reset, (*peer).shutAndClose}
 		const n = 40
 		clients, servers := make([]*peer, n), make([]*peer, n)
@@ -202,8 +202,8 @@ func forAllAfter(barrier <-chan struct{}, n int, f func(int) error) <-chan error
 func TestEndsDisturbNobody(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
-		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		p := start(t, engine, u.addr, oneLoop)
+		k := beside(t, p, u)
 		var served atomic.Int64
 		u.serve(func(s *peer) {
 			way := served.Add(1) % 3

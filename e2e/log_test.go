@@ -178,7 +178,7 @@ func TestLogReopens(t *testing.T) {
 		dir := t.TempDir()
 		log := filepath.Join(dir, "log")
 		p := start(t, engine, u.addr, "--log="+log)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		var old []string
 		for i := range 5 {
 			k.live()
@@ -233,8 +233,8 @@ func TestLogCannotBeWritten(t *testing.T) {
 				}
 				u := newUpstream(t)
 				path, file := row.sink(t)
-				p := startWith(t, engine, u.addr, []string{"--log=" + path, "--log-overflow=" + overflow}, withFileIf(file)...)
-				k := newCanary(t, p, u)
+				p := startWith(t, engine, u.addr, []string{"--log=" + path, "--log-overflow=" + overflow, oneLoop}, withFileIf(file)...)
+				k := beside(t, p, u)
 				c, s := p.pair(u)
 				const n = 60_000
 				ok(t, together(
@@ -296,7 +296,7 @@ func TestLogToClosedStdout(t *testing.T) {
 		p := &proxy{process: child, engine: engine, addr: awaitAddr(t, child)}
 		ok(t, r.Close())
 		ok(t, w.Close())
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		child.signal(syscall.SIGUSR1)
 		for range 50 {
 			k.live()

@@ -101,8 +101,8 @@ func TestUpstreamFirewalled(t *testing.T) {
 		t.Run(row.reason, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, engine string) {
 				n := newNetwork(t)
-				p, u := inside(t, n, engine, "--timeout-connect=200ms")
-				k := newCanary(t, p, u)
+				p, u := inside(t, n, engine, "--timeout-connect=200ms", oneLoop)
+				k := beside(t, p, u)
 				ok(t, n.filter("tcp dport 8000 tcp flags & (syn|ack) == syn "+row.verdict))
 				turnedAway(t, p, row.reason)
 				end := keepOn(func(int) error { return turnAway(p.addr) })
@@ -123,8 +123,8 @@ func TestUpstreamFirewalled(t *testing.T) {
 func TestNoLocalPorts(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		n := newNetwork(t)
-		p, u := inside(t, n, engine)
-		k := newCanary(t, p, u)
+		p, u := inside(t, n, engine, oneLoop)
+		k := beside(t, p, u)
 		ok(t, n.do(func() error { // the file is that of the writing thread's namespace
 			return os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40003"), 0o644)
 		}))
@@ -157,7 +157,7 @@ func TestSocketKilled(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		for _, from := range []byte{'c', 's'} {
 			c, s := p.pair(u)
 			ok(t, c.send([]byte("REQ 1\n")))

@@ -25,6 +25,7 @@ type proxy struct {
 	threads    int64
 	goroutines float64
 	asking     sync.Mutex // one SIGUSR1 and its answer at a time
+	canary     *canary    // whose part the statistics are without; nil for none
 }
 
 var (
@@ -219,8 +220,21 @@ var firstEight = []string{
 	"request_rate_1s", "request_rate_10s", "response_rate_1s", "response_rate_10s",
 }
 
-// stats asks with SIGUSR1 and reads the answer, which is one write.
-func (p *proxy) stats() stats {
+// stats asks with SIGUSR1 and reads the answer, less the canary's part.
+func (p *proxy) stats() (s stats) {
+	p.t.Helper()
+	if p.canary == nil {
+		return p.ask()
+	}
+	part := p.canary.hushed(func() { s = p.ask() })
+	for name := range s {
+		s[name] -= part[name]
+	}
+	return s
+}
+
+// ask asks with SIGUSR1 and reads the answer, which is one write.
+func (p *proxy) ask() stats {
 	p.t.Helper()
 	p.asking.Lock()
 	defer p.asking.Unlock()

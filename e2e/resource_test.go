@@ -36,7 +36,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		u.serve(echo)
 		p := scarce(t, engine, u.addr)
 		t.Cleanup(p.check)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		const n, ends = 60, 25
 		clients := make([]*peer, n)
 		for i := range clients {
@@ -137,8 +137,8 @@ func TestAbortedBeforeAccept(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		u.serve(echo)
-		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		p := start(t, engine, u.addr, oneLoop)
+		k := beside(t, p, u)
 		abort := func(i int) error {
 			c, err := connect(p.addr, 0)
 			if err != nil {
@@ -170,8 +170,8 @@ func TestDeadInAcceptQueue(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		u.serve(echo)
-		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		p := start(t, engine, u.addr, oneLoop)
+		k := beside(t, p, u)
 		p.signal(syscall.SIGSTOP)
 		for range 100 {
 			c := p.dial()

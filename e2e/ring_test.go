@@ -17,7 +17,7 @@ func TestBentRings(t *testing.T) {
 			t.Parallel()
 			u := newUpstream(t)
 			p := start(t, "uring:"+bent, u.addr)
-			k := newCanary(t, p, u)
+			k := beside(t, p, u)
 			const conns, n, size = 24, 100, 3000
 			clients, servers := make([]*peer, conns), make([]*peer, conns)
 			for i := range conns {

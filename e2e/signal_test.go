@@ -268,7 +268,7 @@ func TestHarmlessSignals(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		for range 20 {
 			for _, s := range []syscall.Signal{syscall.SIGPIPE, syscall.SIGWINCH, syscall.SIGHUP, syscall.SIGCONT} {
 				p.signal(s)

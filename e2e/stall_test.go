@@ -56,9 +56,9 @@ func TestStall(t *testing.T) {
 
 func stall(t *testing.T, engine string, client, server bool) {
 	u := newUpstream(t)
-	p := launchPlain(t, engine, u.addr, nil)
+	p := launchPlain(t, engine, u.addr, []string{oneLoop})
 	t.Cleanup(p.check)
-	k := newCanary(t, p, u)
+	k := beside(t, p, u)
 	c := dial(t, p.addr, 4096)
 	s := u.accept()
 	ok(t, c.send([]byte("REQ 0\n")))
@@ -87,7 +87,7 @@ func TestThousandStalledClients(t *testing.T) {
 		u := newUpstream(t)
 		p := launchPlain(t, engine, u.addr, nil)
 		t.Cleanup(p.check)
-		k := newCanary(t, p, u)
+		k := beside(t, p, u)
 		const n, each, size = 1000, 6, 64 << 10
 		clients, servers := make([]*peer, n), make([]*peer, n)
 		for i := range n {
