@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// piped is how many bytes lie in the child's pipes, those that it was started with aside (FIONREAD, pipe(7)).
-func (p *proxy) piped() (n int) {
+// eachPipe visits the child's pipes, those that it was started with aside, through a descriptor of the visitor's own.
+func (p *proxy) eachPipe(visit func(fd int)) {
 	p.t.Helper()
 	dir, seen := fmt.Sprintf("/proc/%d/fd", p.pid()), map[string]bool{}
 	entries, _ := os.ReadDir(dir)
@@ -24,15 +24,34 @@ func (p *proxy) piped() (n int) {
 		}
 		seen[name] = true
 		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if err != nil {
-			continue // closed meanwhile
+		if err == nil { // else closed meanwhile
+			visit(fd)
+			_ = unix.Close(fd)
 		}
+	}
+}
+
+// piped is how many bytes lie in the child's pipes (FIONREAD, pipe(7)).
+func (p *proxy) piped() (n int) {
+	p.t.Helper()
+	p.eachPipe(func(fd int) {
 		held, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
-		_ = unix.Close(fd)
 		ok(p.t, err)
 		n += held
-	}
+	})
 	return n
+}
+
+// pipes is how many pipes the child has and what they can hold together, in pages.
+func (p *proxy) pipes() (n, pages int) {
+	p.t.Helper()
+	p.eachPipe(func(fd int) {
+		size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+		ok(p.t, err)
+		n++
+		pages += size / os.Getpagesize()
+	})
+	return n, pages
 }
 
 // fillPipe has from send until some of it stays in a pipe of the proxy's, since nobody reads, and a little more, which stays
@@ -94,5 +113,38 @@ func TestTunnelEndsBehindAFullPipe(t *testing.T) {
 			p.reaches(stats{"connections": 0, "buffered_bytes": 0})
 		}
 		p.counts(stats{"no_pipe": 0})
+	})
+}
+
+// A tunnel that stays open and idle keeps none of the pipes that its bytes, and other tunnels', went through.
+func TestIdleTunnelHasNoPipe(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr, "--tunnel")
+		c, s := p.pair(u)
+		for i := range 2 {
+			var clients, servers [8]*peer
+			for j := range clients {
+				clients[j], servers[j] = p.pair(u)
+			}
+			ok(t, forAll(len(clients), func(j int) error {
+				return together(
+					func() error { return clients[j].sendAll(requests(j, 4, 1<<20)) },
+					func() error { return servers[j].expect(requests(j, 4, 1<<20)) },
+				)
+			}))
+			ok(t, together(
+				func() error { return c.sendAll(requests(i, 4, 1<<20)) },
+				func() error { return s.expect(requests(i, 4, 1<<20)) },
+				func() error { return s.sendAll(acks(i, 4, 1<<20)) },
+				func() error { return c.expect(acks(i, 4, 1<<20)) },
+			))
+			for j := range clients {
+				finish(t, clients[j], servers[j])
+			}
+			p.reaches(stats{"connections": 1, "no_pipe": 0})
+			eventually(t, "no pipe is left", func() bool { n, _ := p.pipes(); return n == 0 })
+		}
+		finish(t, c, s)
 	})
 }

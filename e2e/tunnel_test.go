@@ -50,6 +50,9 @@ func TestTunnelEndsBehindTheData(t *testing.T) {
 	})
 }
 
+// pipePages is how many pages a loop's pipes can take, as SECURITY.md has it: 32 MiB.
+const pipePages = 32 << 20 / 4096
+
 // A thousand tunnels whose clients stop reading, and then read on: more than there are pipes.
 func TestThousandTunnels(t *testing.T) {
 	eachEngineAlone(t, func(t *testing.T, engine string) {
@@ -68,6 +71,9 @@ func TestThousandTunnels(t *testing.T) {
 			poured <- forAll(n, func(i int) error { return servers[i].sendAll(acks(i, each, size)) })
 		}()
 		eventually(t, "pipes have run out", func() bool { return p.stats()["no_pipe"] > 0 })
+		if n, pages := p.pipes(); n <= 64 || pages > pipePages {
+			t.Errorf("%d pipes can take %d pages, want more than 64 and at most %d", n, pages, pipePages)
+		}
 		ok(t, forAll(n, func(i int) error {
 			if err := clients[i].widen(); err != nil {
 				return err

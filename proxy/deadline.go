@@ -56,3 +56,12 @@ func (c *core) expire(s *session) {
 		c.kill(s, why)
 	}
 }
+
+// patience is how long the loop may wait before something of its own is due, -1 = for ever.
+func (c *core) patience() time.Duration {
+	limit := c.wheel.wait(c.now)
+	if c.pipes.lookAt != 0 {
+		limit = sooner(limit, c.pipes.lookAt, c.now)
+	}
+	return limit
+}

@@ -147,11 +147,9 @@ func (e *epollEngine) collect() (int, syscall.Errno) {
 	if len(e.ready) > 0 {
 		return e.wait(0, false)
 	}
-	limit := e.wheel.wait(e.now)
+	limit := e.patience()
 	if e.backlog {
-		if pause := time.Duration(max(0, e.acceptAt-e.now)); limit < 0 || pause < limit {
-			limit = pause
-		}
+		limit = sooner(limit, e.acceptAt, e.now)
 	}
 	ms := -1
 	if limit >= 0 {
@@ -245,6 +243,7 @@ func (e *epollEngine) fireTimers() {
 		e.expire(s)
 		e.serve(s)
 	}
+	e.pipes.trim(e.now)
 }
 
 // obey carries out orders from outside; it says true when the loop is to end.

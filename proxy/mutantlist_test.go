@@ -22,7 +22,7 @@ var mutants = []mutant{
 	{name: "what is valid before a violation is dropped", file: "proxy/inspect.go", tests: "TestBadRequestWithAnswersOutstanding|FuzzProxy", old: "\t\tn += c.scan(s, d, data[n:])\n\t\tif n < len(data) && !c.violated(s, d, uint64(n), data[n:]) {\n\t\t\tbreak", new: "\t\tn += c.scan(s, d, data[n:])\n\t\tif n < len(data) && !c.violated(s, d, uint64(n), data[n:]) {\n\t\t\treturn 0"},
 	{name: "an arbitrary client's first bytes count as forwarded", file: "proxy/inspect.go", tests: "TestClassIsDecidedByTheFirstBytes|FuzzProxy", old: "\tif s.class == classArbitrary {\n\t\treturn 0\n\t}\n", new: ""},
 	{name: "a pipe with bytes in it is used again", file: "proxy/splice.go", tests: "TestLoopTunnelLeavesNoBytesBehind", old: "if p.held > 0 || l.spare >= pipesSpare {", new: "if l.spare >= pipesSpare {"},
-	{name: "a short splice out of a pipe counts as all", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "\tp.held -= n\n\tm.pipes.held -= n\n", new: "\tm.pipes.held -= p.held\n\tp.held = 0\n"},
+	{name: "a short splice out of a pipe counts as all", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "\tp.held -= n\n", new: "\tp.held = 0\n"},
 	{name: "a short splice into a pipe counts as the last", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if n < p.pages() && ", new: "if n < p.size && "},
 
 	// Buffers.
@@ -31,6 +31,11 @@ var mutants = []mutant{
 	{name: "a sent segment is not returned", file: "proxy/flow.go", tests: "TestSegQueueAgainstBytes|TestClientEndsFirst", old: "\t\tb.putRun(first, last, count, ownFlow)\n", new: "\t\t_, _ = first, last\n"},
 	{name: "what the kernel sends is freed with its flow", file: "proxy/ends.go", tests: "TestDropLeavesWhatIsBeingSent|TestSimulation", old: "\tif !f.sending {\n\t\tf.queue.drop(c.slab)\n\t}\n", new: "\tf.queue.drop(c.slab)\n"},
 	{name: "uring: the kernel gets no buffers back", file: "proxy/uring.go", tests: "TestLoopAllocatesNothing", old: "\te.refill()\n\te.feedStarved()\n", new: "\te.feedStarved()\n"},
+	{name: "spare pipes stay as long as there is a tunnel", file: "proxy/splice.go", tests: "TestPipesGoWhenNobodyNeedsThem", old: "\tl.spare -= l.unused\n\tl.unused = l.spare\n", new: "\tl.spare -= l.unused\n"},
+	{name: "every pipe is as large as can be", file: "proxy/splice.go", tests: "TestPipesTakeABoundedMemory", old: "if p.size <= share && ", new: "if share > 0 && "},
+	{name: "uring: spare pipes are not looked for", file: "proxy/uring.go", in: e2e, tests: "TestIdleTunnelHasNoPipe", old: "\te.pipes.trim(e.now)\n", new: ""},
+	{name: "epoll: spare pipes are not looked for", file: "proxy/epoll.go", in: e2e, tests: "TestIdleTunnelHasNoPipe", old: "\te.pipes.trim(e.now)\n", new: ""},
+	{name: "a loop sleeps over its spare pipes", file: "proxy/deadline.go", in: e2e, tests: "TestIdleTunnelHasNoPipe", old: "\tif c.pipes.lookAt != 0 {\n", new: "\tif false {\n"},
 	{name: "a pipe stays with a flow that has lost its destination", file: "proxy/ends.go", tests: "TestSimulationSeeds", old: "\tc.dropPipe(f)\n", new: ""},
 	{name: "uring: what is on loan is free once it is sent", file: "proxy/uring_zerocopy.go", tests: "TestSimulationSeeds", old: "\tif !c.More() {\n\t\te.endLoan(n)\n\t}\n", new: "\te.endLoan(n)\n"},
 	{name: "uring: a flow that is partly sent in every turn may hold anything", file: "proxy/uring_session.go", tests: "TestSimulationSeeds", old: "\t\t\thigh += high / 2\n", new: "\t\t\thigh += high << 10\n"},

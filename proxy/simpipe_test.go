@@ -119,14 +119,14 @@ func (k simKernel) spliceOut(p *simPipe, fd int32, most int) (int, syscall.Errno
 
 // checkPipes: every pipe that is open is spare or some flow's, which knows what is in it.
 func (w *simWorld) checkPipes() {
-	open, held, used := 0, 0, 0
+	open, size, used := 0, 0, 0
 	for _, p := range w.simPipes {
 		if p.open[0] != p.open[1] {
 			w.Fatalf("one end of a pipe is open")
 		}
 		if p.open[0] {
 			open++
-			held += len(p.data)
+			size += p.size
 		}
 	}
 	for _, cn := range w.conns {
@@ -145,8 +145,11 @@ func (w *simWorld) checkPipes() {
 		}
 	}
 	l := &w.core.pipes
-	if open != l.made || open != l.spare+used || held != l.held || open > max(l.most, 0) {
-		w.Fatalf("%d pipes are open, %d made, %d spare, %d used, %d may be; they hold %d bytes, %d are said to be held", open, l.made, l.spare, used, l.most, held, l.held)
+	if open != l.made || open != l.spare+used || size != l.size || size > pipesHold || open > max(l.most, 0) {
+		w.Fatalf("%d pipes are open, %d made, %d spare, %d used, %d may be; they can hold %d bytes, %d are said to", open, l.made, l.spare, used, l.most, size, l.size)
+	}
+	if l.spare > 0 && l.lookAt == 0 || l.unused > l.spare || l.lookAt > w.now+pipeIdle {
+		w.Fatalf("%d of %d spare pipes are unused, to be looked at in %d ns", l.unused, l.spare, l.lookAt-w.now)
 	}
 	if w.local[stats.OpenTunnel] == 0 && open > 0 {
 		w.Fatalf("%d pipes are open without a tunnel", open)

@@ -283,6 +283,7 @@ func (w *simWorld) fire(then func(cn *simConn)) {
 		w.expire(s)
 		then(cn)
 	}
+	w.pipes.trim(w.now)
 }
 
 func (w *simWorld) find(s *session) *simConn {

@@ -13,9 +13,11 @@ const (
 	pipeSize = 1 << 20
 	// pipeSizeMin is the smallest pipe that is worth its system calls. An account over its limit gets pipes of two pages.
 	pipeSizeMin = 64 << 10
-	// pipesSpare is how many empty pipes are kept while there are tunnels.
+	// pipesSpare is how many empty pipes are kept while there are tunnels, pipeIdle how long one that nobody needs, in ns.
 	pipesSpare = 32
-	// pipesHold is how many bytes a loop's pipes hold together at most.
+	pipeIdle   = int64(time.Second)
+	// pipesHold is how many bytes a loop's pipes can hold together at most, in pages: so much memory they take at most, also
+	// where a byte takes a page.
 	pipesHold = 32 << 20
 	// pipeRetry is how long no pipe is asked for after the kernel had none.
 	pipeRetry = int64(100 * time.Millisecond)
@@ -35,11 +37,13 @@ func (p *pipe) pages() int { return p.size >> 12 }
 // pipePool is a loop's pipes. A flow has a pipe exactly while bytes are in it, so an idle tunnel has none.
 type pipePool struct {
 	sys     kernel
-	most    int // pipes there may be
-	made    int // pipes there are
-	free    *pipe
+	most    int   // pipes there may be
+	made    int   // pipes there are
+	size    int   // what they can hold together
+	free    *pipe // larger ones first
 	spare   int   // length of free
-	held    int   // bytes in all pipes
+	unused  int   // how many of them nobody has needed since the last look
+	lookAt  int64 // when to look for those, 0 = there is none to spare
 	retryAt int64 // no pipe is made before
 }
 
@@ -48,6 +52,7 @@ func (l *pipePool) get(now int64) *pipe {
 	if p := l.free; p != nil {
 		l.free, p.next = p.next, nil
 		l.spare--
+		l.unused = min(l.unused, l.spare)
 		return p
 	}
 	if l.made >= l.most || now < l.retryAt {
@@ -59,37 +64,60 @@ func (l *pipePool) get(now int64) *pipe {
 		return nil
 	}
 	l.made++
+	l.size += p.size
 	return p
 }
 
 // put takes a pipe back. One with bytes left in it cannot be used again.
-func (l *pipePool) put(p *pipe) {
+func (l *pipePool) put(p *pipe, now int64) {
 	if p.held > 0 || l.spare >= pipesSpare {
-		l.held -= p.held
-		l.made--
-		l.close(p)
+		l.drop(p)
 		return
 	}
-	p.next = l.free
-	l.free = p
+	at := &l.free
+	for *at != nil && (*at).size > p.size {
+		at = &(*at).next
+	}
+	p.next, *at = *at, p
 	l.spare++
+	if l.lookAt == 0 {
+		l.lookAt = now + pipeIdle
+	}
+}
+
+// trim closes the pipes that nobody has needed from one look to the next; what is left are the larger ones.
+func (l *pipePool) trim(now int64) {
+	if l.lookAt == 0 || now < l.lookAt {
+		return
+	}
+	at := &l.free
+	for range l.spare - l.unused {
+		at = &(*at).next
+	}
+	for *at != nil {
+		p := *at
+		*at = p.next
+		l.drop(p)
+	}
+	l.spare -= l.unused
+	l.unused = l.spare
+	l.lookAt = 0
+	if l.spare > 0 {
+		l.lookAt = now + pipeIdle
+	}
 }
 
 // clear closes the pipes that nobody uses.
 func (l *pipePool) clear() {
-	for l.free != nil {
-		p := l.free
-		l.free = p.next
-		l.close(p)
-		l.made--
-	}
-	l.spare = 0
+	l.unused = l.spare
+	l.trim(l.lookAt)
 }
 
-// limit is how many bytes may be put into an empty pipe: like readLimit, so that many stalled tunnels do not pin the memory
-// that their pipes could hold. Each pipe can have pipeSizeMin, whatever others hold.
-func (l *pipePool) limit(p *pipe) int {
-	return min(p.size, max(pipeSizeMin, (pipesHold-l.most*pipeSizeMin-l.held)/8))
+// share is what a pipe that is made now may hold: less and less the more there are, so that many stalled tunnels cannot pin the
+// memory of as many large pipes, and pipeSizeMin whatever the others take.
+func (l *pipePool) share() int {
+	rest := pipesHold - l.size - (l.most-l.made)*pipeSizeMin
+	return max(pipeSizeMin, min(pipeSize, rest/8))
 }
 
 // open makes a pipe, or returns nil.
@@ -98,14 +126,20 @@ func (l *pipePool) open() *pipe {
 	if errno := l.sys.pipe(&fds); errno != 0 {
 		return nil
 	}
-	p := &pipe{in: fds[1], out: fds[0]}
+	p, share := &pipe{in: fds[1], out: fds[0]}, l.share()
 	for p.size = pipeSize; p.size >= pipeSizeMin; p.size >>= 1 {
-		if l.sys.setPipeSize(p.in, p.size) == 0 {
+		if p.size <= share && l.sys.setPipeSize(p.in, p.size) == 0 {
 			return p
 		}
 	}
 	l.close(p)
 	return nil
+}
+
+func (l *pipePool) drop(p *pipe) {
+	l.made--
+	l.size -= p.size
+	l.close(p)
 }
 
 func (l *pipePool) close(p *pipe) {
@@ -123,14 +157,13 @@ func splice(from, to int32, most int) (int, syscall.Errno) {
 
 // receiveSpliced moves what side d has sent into a pipe and on to the other side. It returns the bytes read.
 func (m *direct) receiveSpliced(s *session, d side, p *pipe) int {
-	n, errno := m.sys.splice(s.fd[d], p.in, m.pipes.limit(p))
+	n, errno := m.sys.splice(s.fd[d], p.in, p.size)
 	if errno != 0 || n == 0 {
-		m.pipes.put(p)
+		m.pipes.put(p, m.now)
 		m.nothing(s, d, errno)
 		return 0
 	}
 	p.held = n
-	m.pipes.held += n
 	s.flow[d].pipe = p
 	m.accept(s, d, n)
 	m.pace.add(d, n, d == server && s.paced)
@@ -155,7 +188,6 @@ func (m *direct) pour(s *session, d side) {
 		n = 0
 	}
 	p.held -= n
-	m.pipes.held -= n
 	if p.held > 0 {
 		s.eng.writable[d^1] = false
 	} else {
@@ -169,7 +201,7 @@ func (m *direct) pour(s *session, d side) {
 // dropPipe gives back flow f's pipe, with whatever is in it.
 func (c *core) dropPipe(f *flow) {
 	if f.pipe != nil {
-		c.pipes.put(f.pipe)
+		c.pipes.put(f.pipe, c.now)
 		f.pipe = nil
 	}
 }

@@ -103,3 +103,11 @@ func (w *wheel) wait(now int64) time.Duration {
 		}
 	}
 }
+
+// sooner is limit, or how long it is from now until at when that is less. A negative limit is none.
+func sooner(limit time.Duration, at, now int64) time.Duration {
+	if left := time.Duration(max(0, at-now)); limit < 0 || left < limit {
+		return left
+	}
+	return limit
+}

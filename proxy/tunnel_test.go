@@ -66,8 +66,8 @@ func TestTunnelCarriesEveryByte(t *testing.T) {
 // noPipes ends a connection and looks that its pipes go with it.
 func (r *loopRig) noPipes(p pair) {
 	r.t.Helper()
-	if l := &r.core.pipes; l.held != 0 || l.made != l.spare {
-		r.t.Errorf("an idle tunnel holds %d bytes in %d pipes", l.held, l.made-l.spare)
+	if l := &r.core.pipes; l.made != l.spare {
+		r.t.Errorf("an idle tunnel has %d pipes", l.made-l.spare)
 	}
 	r.hangUp(p[client], false)
 	r.hangUp(p[server], false)
@@ -112,7 +112,7 @@ func TestTunnelLosesNoPipeToAReset(t *testing.T) {
 		r := newTunnelRig(t, engine, 4)
 		p := r.open()
 		r.stall(p)
-		if r.core.pipes.held == 0 {
+		if l := &r.core.pipes; l.made == l.spare {
 			t.Fatal("nothing is held in a pipe")
 		}
 		r.hangUp(p[server], true)
@@ -122,8 +122,8 @@ func TestTunnelLosesNoPipeToAReset(t *testing.T) {
 		})
 		r.hangUp(p[client], false)
 		r.gone()
-		if l := r.core.pipes; l.made != 0 || l.held != 0 {
-			t.Errorf("%d pipes with %d bytes are left behind", l.made, l.held)
+		if l := r.core.pipes; l.made != 0 || l.size != 0 {
+			t.Errorf("%d pipes for %d bytes are left behind", l.made, l.size)
 		}
 	})
 }

@@ -185,11 +185,9 @@ func (e *uringEngine) collect() unix.Errno {
 	if errno != 0 || len(e.ring.Ready()) > 0 || e.ring.Pending() || len(e.ready) > 0 {
 		return errno
 	}
-	limit := e.wheel.wait(e.now)
+	limit := e.patience()
 	if e.acceptAt != 0 && !e.draining {
-		if pause := time.Duration(max(0, e.acceptAt-e.now)); limit < 0 || pause < limit {
-			limit = pause
-		}
+		limit = sooner(limit, e.acceptAt, e.now)
 	}
 	e.out.Idle(true)
 	defer e.out.Idle(false)
@@ -276,6 +274,7 @@ func (e *uringEngine) fireTimers() {
 		e.findDead(s)
 		e.touch(s)
 	}
+	e.pipes.trim(e.now)
 }
 
 // findDead looks whether a side that has sent FIN has sent RST since: no receive is left that would report it.
