@@ -83,3 +83,9 @@ type Config struct {
 	BypassChecks bool   // forward without scanning: exists to measure what scanning costs
 	RingTest     string // bends the io_uring engine for tests, see parseRingTest
 }
+
+// mayTunnel says whether there can be tunnels.
+func (c *Config) mayTunnel() bool { return c.Tunnel || c.Arbitrary == Tunnel }
+
+// mayLend says whether large data may be sent without a copy.
+func (c *Config) mayLend() bool { return c.ZeroCopy == ZeroCopyAuto || c.ZeroCopy == ZeroCopyOn }
