@@ -34,6 +34,7 @@ test: ## run vet and every test: all packages, races, codec without assembly, ri
 	$(GO) test $(TESTFLAGS) -tags giouring -ldflags=-checklinkname=0 ./ring/...
 
 test-faults: ## every row of docs/faults.md at full size, and what depends on time: some minutes of a machine without other load, as root
+	$(GO) test -count=1 $(TESTFLAGS) ./admin ./proxy ./ring
 	FOO_FAULTS=1 $(GO) test -count=1 -timeout 30m -parallel 1 $(TESTFLAGS) ./e2e
 
 # io_uring made small, with its faults forced by a hook, and as kernels before 6.10, 6.1, 6.0 and 5.19 have it.

@@ -41,6 +41,7 @@ func TestArbitraryClosed(t *testing.T) {
 			s.Close()
 		})
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		starts := allStarts()
 		for i, text := range starts {
 			for _, segment := range []int{1 << 20, 1} {
@@ -122,7 +123,7 @@ func TestArbitraryCrowd(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr, oneLoop)
-		k := beside(t, p, u)
+		k := measured(t, p, u)
 		var came atomic.Int64
 		visit := func(i int) error {
 			c, err := connect(p.addr, 0)

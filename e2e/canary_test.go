@@ -22,6 +22,8 @@ type canary struct {
 	orders  io.WriteCloser
 	replies *bufio.Reader
 	errors  strings.Builder
+	client  string        // address of its client
+	server  string        // address of the proxy's side of its server's connection
 	normal  time.Duration // p99 of a round before the fault; only in a thorough run
 	control *canary       // of another proxy, to which nothing is done; only in a thorough run
 	period  time.Duration // from one round of a flight to the next
@@ -49,13 +51,14 @@ func newCanary(t testing.TB, p *proxy, u *upstream) *canary {
 	t.Helper()
 	k := &canary{t: t, period: canaryPeriod}
 	c, s := u.next(p)
+	k.client, k.server = c.LocalAddr().String(), s.RemoteAddr().String()
 	k.start(c, s)
 	k.live()
 	return k
 }
 
 // beside is newCanary for a test that has only one: it sings until the test checks it, or ends, and what p's statistics say to the
-// test is without its part. A thorough run adds a control.
+// test is without its part.
 func beside(t testing.TB, p *proxy, u *upstream) *canary {
 	t.Helper()
 	k := newCanary(t, p, u)
@@ -65,8 +68,15 @@ func beside(t testing.TB, p *proxy, u *upstream) *canary {
 			k.check()
 		}
 	})
+	return k
+}
+
+// measured is beside for a test that judges how fast the canary sings. A thorough run adds a control.
+func measured(t testing.TB, p *proxy, u *upstream) *canary {
+	t.Helper()
+	k := beside(t, p, u)
 	if thorough {
-		engine, _, _ := strings.Cut(p.engine, ":")
+		engine, _, _ := strings.Cut(p.engine, ":") // as it is when nobody bends it
 		calm := newUpstream(t)
 		k.control = newCanary(t, start(t, engine, calm.addr), calm)
 		k.normal, _ = k.p99()
@@ -206,6 +216,16 @@ func (k *canary) holdsAgainst(normal time.Duration, what string) {
 		}
 	}
 	k.t.Errorf("beside %s the canary's p99 is %v, normally %v; the control's is %v", what, got, normal, control)
+}
+
+// without is a log's records less the canary's.
+func (k *canary) without(records []record) (others []record) {
+	for _, r := range records {
+		if r.f["client"] != k.client {
+			others = append(others, r)
+		}
+	}
+	return others
 }
 
 // check wants the canary to be alive and every answer to have been right, and ends it by FIN both ways. A second one does nothing.

@@ -20,6 +20,7 @@ func TestTermUnderFullLoad(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := launch(t, engine, u.addr, []string{"--drain-timeout=4s", "--log=" + log, "--log-overflow=block"})
+		k := beside(t, p, u)
 		const conns = 24
 		floods := make([]*flood, conns)
 		for i := range floods {
@@ -35,6 +36,7 @@ func TestTermUnderFullLoad(t *testing.T) {
 			eventually(t, "the load is on", func() bool { return f.answered.Load() > 500 })
 		}
 		p.signal(syscall.SIGTERM)
+		k.check()
 		ok(t, <-done)
 		ok(t, <-churned)
 		if code := p.exit(); code != 0 {

@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"bytes"
+	"fmt"
 	"sync/atomic"
 	"testing"
 )
@@ -10,6 +12,7 @@ func TestClientFINThenLateAnswer(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, c.send([]byte("REQ 1 question\n")))
 		ok(t, c.CloseWrite())
@@ -30,6 +33,7 @@ func TestServerFINFirst(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, together(
 			func() error { return s.sendAll(acks(1, 50, 20_000)) },
@@ -157,19 +161,23 @@ func TestBothEndAtOnce(t *testing.T) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
 		k := beside(t, p, u)
-		ends := []func(*peer) error{(*peer).reset, (*peer).shutAndClose}
-		const n = 40
+		const n, count, size = 40, 20, 500
 		clients, servers := make([]*peer, n), make([]*peer, n)
 		for i := range n {
 			clients[i], servers[i] = p.pair(u)
-			ok(t, clients[i].send([]byte("REQ 1\nREQ 2\n")))
+			ok(t, clients[i].send(requests(i, count, size).bytes()))
+			ok(t, servers[i].send(acks(i, count, size).bytes()))
 		}
 		barrier := make(chan struct{})
 		ended := forAllAfter(barrier, 2*n, func(i int) error {
-			if i < n {
-				return ends[i%2](clients[i])
+			p, sent, resets, graceful := clients[i%n], acks(i%n, count, size), i%2 == 0, i%4 == 3
+			if i >= n {
+				p, sent, resets = servers[i%n], requests(i%n, count, size), i/2%2 == 0
 			}
-			return ends[i/2%2](servers[i-n])
+			if resets {
+				return p.reset()
+			}
+			return p.endsWith(sent.bytes(), graceful)
 		})
 		close(barrier)
 		ok(t, <-ended)
@@ -183,6 +191,17 @@ func (p *peer) shutAndClose() error {
 	_ = p.CloseWrite()
 	_, _, err := p.rest()
 	_ = p.Close()
+	return err
+}
+
+// endsWith is shutAndClose that wants what is left to be a prefix of sent, or all of it.
+func (p *peer) endsWith(sent []byte, all bool) error {
+	_ = p.CloseWrite()
+	got, _, err := p.rest()
+	_ = p.Close()
+	if err == nil && (all && len(got) != len(sent) || !bytes.HasPrefix(sent, got)) {
+		err = fmt.Errorf("%s: %w", p.name, differs(got, bytes.NewReader(sent)))
+	}
 	return err
 }
 
@@ -203,7 +222,7 @@ func TestEndsDisturbNobody(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr, oneLoop)
-		k := beside(t, p, u)
+		k := measured(t, p, u)
 		var served atomic.Int64
 		u.serve(func(s *peer) {
 			way := served.Add(1) % 3
@@ -258,6 +277,7 @@ func TestChurn(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		const workers, each = 8, 100
 		ok(t, forAll(workers, func(w int) error {
 			for i := range each {

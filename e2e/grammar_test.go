@@ -18,6 +18,7 @@ func TestValidLines(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		for _, from := range []byte{'c', 's'} {
 			c, s := p.pair(u)
 			ok(t, c.send([]byte("REQ 0\n"))) // the class is decided: what comes now is forwarded at once

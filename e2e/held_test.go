@@ -23,7 +23,7 @@ func TestEightThousandHeld(t *testing.T) {
 		u := newUpstream(t)
 		p := launchPlain(t, engine, u.addr, nil)
 		t.Cleanup(p.check)
-		k := beside(t, p, u)
+		k := measured(t, p, u)
 		clients, servers := make([]*peer, n), make([]*peer, n)
 		for i := range n {
 			if i%2 == 0 {

@@ -53,6 +53,7 @@ func TestSystemCallsFail(t *testing.T) {
 				u.serve(echo)
 				p := traced(t, engine, u.addr, []string{row.inject}, "--loops=1", cmp.Or(row.flag, "--accept=reuseport"))
 				t.Cleanup(p.check)
+				beside(t, p, u)
 				const conns, rounds, batch = 6, 6, 30
 				ok(t, forAll(conns, func(i int) error { return rally(p.addr, i, rounds, batch) }))
 				p.reaches(stats{"msg_req": conns * rounds * batch, "msg_ack": conns * rounds * batch, "connections": 0})
@@ -80,6 +81,7 @@ func TestNoLockedMemory(t *testing.T) {
 			args = append([]string{"--memlock=0:0", path}, append(args, "--listen=127.0.0.1:0", "--forward="+u.addr)...)
 			p := listens(t, engine, startProcess(t, "prlimit", args, opts...))
 			t.Cleanup(p.check)
+			beside(t, p, u)
 			ok(t, rally(p.addr, 1, 20, 50))
 			p.counts(stats{"msg_req": 1000, "msg_ack": 1000})
 			if strings.Contains(p.errors(), "level=WARN") && !strings.Contains(p.errors(), "locked memory") {

@@ -13,6 +13,7 @@ func TestUnmatchedAnswers(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := start(t, engine, u.addr, "--log="+log)
+		k := beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, s.send([]byte("ACK 5 before any request\n")))
 		ok(t, c.expectText("ACK 5 before any request\n"))
@@ -27,8 +28,9 @@ func TestUnmatchedAnswers(t *testing.T) {
 		})
 		finish(t, c, s)
 		p.reaches(stats{"connections": 0, "outstanding": 0, "unanswered": 1})
+		k.check()
 		p.stop()
-		records := parseLog(t, readFile(t, log))
+		records := k.without(parseLog(t, readFile(t, log)))
 		got := map[string]string{}
 		for _, r := range of(records, "REQ") {
 			got[r.f["seq"]] = r.f["res"]
@@ -87,6 +89,7 @@ func TestSameSeqTwice(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := start(t, engine, u.addr, "--log="+log)
+		k := beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, c.send([]byte("REQ 7 a\nREQ 7 b\n")))
 		ok(t, s.expectText("REQ 7 a\nREQ 7 b\n"))
@@ -94,8 +97,9 @@ func TestSameSeqTwice(t *testing.T) {
 		ok(t, c.expectText("ACK 7\nNAK 7\n"))
 		finish(t, c, s)
 		p.reaches(stats{"connections": 0, "msg_req": 2, "msg_ack": 1, "msg_nak": 1})
+		k.check()
 		p.stop()
-		s2 := recount(t, parseLog(t, readFile(t, log)))
+		s2 := recount(t, k.without(parseLog(t, readFile(t, log))))
 		if s2["msg_req"] != 2 || s2["msg_ack"] != 1 || s2["msg_nak"] != 1 {
 			t.Errorf("recounted from the log: %v", s2)
 		}
@@ -108,6 +112,7 @@ func TestSeqPerConnection(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := start(t, engine, u.addr, "--log="+log)
+		beside(t, p, u)
 		c1, s1 := p.pair(u)
 		c2, s2 := p.pair(u)
 		for i, c := range []*peer{c1, c2} {
@@ -130,6 +135,7 @@ func TestHugeSeq(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := start(t, engine, u.addr, "--log="+log)
+		k := beside(t, p, u)
 		c, s := p.pair(u)
 		const requests = "REQ 9223372036854775807\nREQ 9223372036854775808\nREQ -9223372036854775809\n"
 		ok(t, c.send([]byte(requests)))
@@ -140,8 +146,9 @@ func TestHugeSeq(t *testing.T) {
 		p.counts(stats{"msg_req": 3, "msg_ack": 3, "bad": 0})
 		finish(t, c, s)
 		p.reaches(stats{"connections": 0})
+		k.check()
 		p.stop()
-		records := parseLog(t, readFile(t, log))
+		records := k.without(parseLog(t, readFile(t, log)))
 		if n := recount(t, records); n["msg_req"] != 3 || n["msg_ack"] != 3 {
 			t.Errorf("recounted from the log: %v", n)
 		}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -59,13 +60,19 @@ func (n *network) do(f func() error) error {
 	return <-result
 }
 
-// drop makes the kernel of the namespace drop TCP packets to and from a port: each one, or one in so many at random.
-func (n *network) drop(port, oneIn int) error {
+// drop makes the kernel of the namespace drop TCP packets to and from a port: each one, or one in so many at random, but none of
+// the connections from some addresses.
+func (n *network) drop(port, oneIn int, spared ...string) error {
 	chance := ""
 	if oneIn > 1 {
 		chance = fmt.Sprintf("numgen random mod %d == 0 ", oneIn)
 	}
-	return n.filter(fmt.Sprintf("tcp dport %d %sdrop", port, chance), fmt.Sprintf("tcp sport %d %sdrop", port, chance))
+	var rules []string
+	for _, addr := range spared {
+		_, from, _ := net.SplitHostPort(addr)
+		rules = append(rules, "tcp sport "+from+" accept", "tcp dport "+from+" accept")
+	}
+	return n.filter(append(rules, fmt.Sprintf("tcp dport %d %sdrop", port, chance), fmt.Sprintf("tcp sport %d %sdrop", port, chance))...)
 }
 
 // filter has the namespace's packets go through these rules of nft(8), instead of any before.

@@ -6,13 +6,20 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 )
 
 // inside starts the subject in a network namespace, listening on a unix socket that this process reaches, with an upstream
 // on port 8000 of the namespace's loopback.
 func inside(t *testing.T, n *network, engine string, flags ...string) (*proxy, *upstream) {
 	t.Helper()
-	flags = append(flags, "--listen=unix:"+unixPath(t, "listen"))
+	return insideAt(t, n, engine, "unix:"+unixPath(t, "listen"), flags...)
+}
+
+// insideAt is inside with an address to listen on.
+func insideAt(t *testing.T, n *network, engine, listen string, flags ...string) (*proxy, *upstream) {
+	t.Helper()
+	flags = append(flags, "--listen="+listen)
 	var l net.Listener
 	var p *proxy
 	ok(t, n.do(func() (err error) {
@@ -27,33 +34,50 @@ func inside(t *testing.T, n *network, engine string, flags ...string) (*proxy, *
 	return p, &upstream{t: t, l: l, addr: l.Addr().String()}
 }
 
-// One packet in twenty between proxy and server is lost: everything is delivered all the same.
+// One packet in twenty is lost between proxy and server, or between client and proxy: everything is delivered all the same.
 func TestPacketLoss(t *testing.T) {
-	eachEngine(t, func(t *testing.T, engine string) {
-		n := newNetwork(t)
-		p, u := inside(t, n, engine)
-		u.serve(echo)
-		ok(t, n.drop(8000, 20))
-		const conns, rounds, batch = 6, 4, 50
-		ok(t, forAll(conns, func(i int) error { return rally(p.addr, i, rounds, batch) }))
-		p.reaches(stats{"msg_req": conns * rounds * batch, "msg_ack": conns * rounds * batch, "connections": 0})
-	})
+	for _, row := range []struct {
+		name string
+		port int
+	}{{"server", 8000}, {"client", 9000}} {
+		t.Run(row.name, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, engine string) {
+				n := newNetwork(t)
+				p, u := insideAt(t, n, engine, "127.0.0.1:9000")
+				u.serve(echo)
+				var k *canary
+				var clients []*peer
+				const conns, rounds, batch = 6, 4, 50
+				ok(t, n.do(func() error { // there they are dialled
+					k = beside(t, p, u)
+					for range conns {
+						clients = append(clients, p.dial())
+					}
+					return nil
+				}))
+				ok(t, n.drop(row.port, 20, k.client, k.server))
+				ok(t, forAll(conns, func(i int) error { return rallyOn(clients[i], i, rounds, batch) }))
+				k.check()
+				p.reaches(stats{"msg_req": conns * rounds * batch, "msg_ack": conns * rounds * batch, "connections": 0})
+			})
+		})
+	}
 }
 
-// The network to the server becomes a black hole with a request on its way: the idle time-out ends it.
+// The network to the server becomes a black hole for a connection in the middle of its streams: the idle time-out ends it, and
+// what had arrived was what was sent.
 func TestBlackHole(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		n := newNetwork(t)
 		p, u := inside(t, n, engine, "--timeout-idle=300ms")
+		k := beside(t, p, u)
 		c, s := p.pair(u)
-		ok(t, c.send([]byte("REQ 1\n")))
-		ok(t, s.expectText("REQ 1\n"))
-		ok(t, s.send([]byte("ACK 1\n")))
-		ok(t, c.expectText("ACK 1\n"))
-		ok(t, n.drop(8000, 1))
-		ok(t, c.send([]byte("REQ 2\n")))
-		ok(t, c.ends(fin, rst))
-		p.reaches(stats{"end_idle": 1, "msg_req": 2, "connections": 0})
+		x := cross(t, c, s, "cs")
+		ok(t, n.drop(8000, 1, k.server))
+		p.reaches(stats{"end_idle": 1, "connections": 0})
+		s.Close() // to its server nothing has come any more
+		x.ended(t)
+		c.Close()
 	})
 }
 
@@ -62,6 +86,7 @@ func TestLostReset(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		n := newNetwork(t)
 		p, u := inside(t, n, engine, "--keepalive=1s")
+		beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, c.send([]byte("REQ 1\n")))
 		ok(t, s.expectText("REQ 1\n"))
@@ -86,25 +111,29 @@ func TestUpstreamUnreachable(t *testing.T) {
 			return nil
 		}))
 		t.Cleanup(p.check)
-		turnedAway(t, p, "end_unreachable")
+		turnedAway(t, p, "end_unreachable", 0)
 	})
 }
 
 // A firewall in front of the server swallows the SYN, resets it, or says that the host is unreachable: clients are closed, with
 // the reason counted, a connection that stands goes on, and new ones work once the firewall is gone.
 func TestUpstreamFirewalled(t *testing.T) {
-	for _, row := range []struct{ verdict, reason string }{
-		{"drop", "end_connect_timeout"},
-		{"reject with tcp reset", "end_refused"},
-		{"reject with icmp type host-unreachable", "end_unreachable"},
+	const patience = 200 * time.Millisecond
+	for _, row := range []struct {
+		verdict, reason string
+		patience        time.Duration
+	}{
+		{"drop", "end_connect_timeout", patience},
+		{"reject with tcp reset", "end_refused", 0},
+		{"reject with icmp type host-unreachable", "end_unreachable", 0},
 	} {
 		t.Run(row.reason, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, engine string) {
 				n := newNetwork(t)
-				p, u := inside(t, n, engine, "--timeout-connect=200ms", oneLoop)
-				k := beside(t, p, u)
+				p, u := inside(t, n, engine, "--timeout-connect="+patience.String(), oneLoop)
+				k := measured(t, p, u)
 				ok(t, n.filter("tcp dport 8000 tcp flags & (syn|ack) == syn "+row.verdict))
-				turnedAway(t, p, row.reason)
+				turnedAway(t, p, row.reason, row.patience)
 				end := keepOn(func(int) error { return turnAway(p.addr) })
 				k.holds("a server behind a firewall")
 				ok(t, end())
@@ -124,7 +153,7 @@ func TestNoLocalPorts(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		n := newNetwork(t)
 		p, u := inside(t, n, engine, oneLoop)
-		k := beside(t, p, u)
+		k := measured(t, p, u)
 		ok(t, n.do(func() error { // the file is that of the writing thread's namespace
 			return os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40003"), 0o644)
 		}))
@@ -133,7 +162,7 @@ func TestNoLocalPorts(t *testing.T) {
 			c, s := p.pair(u)
 			clients, servers = append(clients, c), append(servers, s)
 		}
-		turnedAway(t, p, "end_no_ports")
+		turnedAway(t, p, "end_no_ports", 0)
 		end := keepOn(func(int) error { return turnAway(p.addr) })
 		k.holds("a want of ports")
 		ok(t, end())
@@ -152,27 +181,34 @@ func TestNoLocalPorts(t *testing.T) {
 	})
 }
 
-// A socket that is destroyed from outside counts as reset: what came before is delivered, the other side sees the RST.
+// A socket that is destroyed from outside, in the middle of its streams, counts as reset: both sides see the RST, and nothing but
+// what was sent before it.
 func TestSocketKilled(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
 		k := beside(t, p, u)
-		for _, from := range []byte{'c', 's'} {
+		for _, row := range []struct {
+			victim byte
+			from   string // whence the stream comes
+		}{{'c', "c"}, {'c', "s"}, {'s', "c"}, {'s', "s"}} {
 			c, s := p.pair(u)
-			ok(t, c.send([]byte("REQ 1\n")))
-			ok(t, s.expectText("REQ 1\n"))
-			ok(t, s.send([]byte("ACK 1\n")))
-			ok(t, c.expectText("ACK 1\n"))
-			victim, other := sides(from, c, s)
+			ok(t, c.send([]byte("REQ 0\n")))
+			ok(t, s.expectText("REQ 0\n"))
+			x := cross(t, c, s, row.from)
+			victim, _ := sides(row.victim, c, s)
 			ok(t, killSocket(victim.RemoteAddr(), victim.LocalAddr())) // the proxy's end
-			ok(t, victim.ends(rst))
-			ok(t, other.ends(rst))
-			c.Close()
-			s.Close()
+			x.ended(t)
+			reader := &x.atServer
+			if row.from == "s" {
+				reader = &x.atClient
+			}
+			if reader.end != rst { // a write may take the RST from the side that sends
+				t.Errorf("%+v: the stream ended with %q, want %s", row, reader.end, rst)
+			}
 		}
 		k.check()
-		p.reaches(stats{"end_client_rst": 1, "end_server_rst": 1, "connections": 0})
+		p.reaches(stats{"end_client_rst": 2, "end_server_rst": 2, "connections": 0})
 	})
 }
 

@@ -149,11 +149,11 @@ func (p *proxy) idle() {
 		s = p.stats()
 		fds, list = p.descriptors()
 		inFlight = p.inFlight()
-		return s["connections"] == 0 && s["buffered_bytes"] == 0 && fds <= p.fds && len(inFlight) == 0 &&
+		return s["connections"] == 0 && s["buffered_bytes"] == 0 && fds <= p.fds && len(inFlight) == 0 && s.ended() == s["connections_total"] &&
 			(p.engine == relay || s["goroutines"] <= p.goroutines+ofRuntime)
 	}) {
-		p.t.Errorf("not back at the base line: connections %v, buffered %v, in flight %v, goroutines %v (were %v), descriptors %d (were %d)\nwas:%s\nis: %s",
-			s["connections"], s["buffered_bytes"], inFlight, s["goroutines"], p.goroutines, fds, p.fds, p.fdList, list)
+		p.t.Errorf("not back at the base line: connections %v, %v of %v ended, buffered %v, in flight %v, goroutines %v (were %v), descriptors %d (were %d)\nwas:%s\nis: %s",
+			s["connections"], s.ended(), s["connections_total"], s["buffered_bytes"], inFlight, s["goroutines"], p.goroutines, fds, p.fds, p.fdList, list)
 	}
 	if p.engine == relay {
 		return // it makes threads and goroutines as package net sees fit
@@ -214,6 +214,16 @@ func (p *proxy) pair(u *upstream) (client, server *peer) {
 // stats is one answer to SIGUSR1 by name.
 type stats map[string]float64
 
+// ended is how many connections have ended, by their reasons.
+func (s stats) ended() (n float64) {
+	for name, value := range s {
+		if strings.HasPrefix(name, "end_") {
+			n += value
+		}
+	}
+	return n
+}
+
 // firstEight are the names that begin every answer, in this order.
 var firstEight = []string{
 	"msg_total", "msg_req", "msg_ack", "msg_nak",
@@ -249,24 +259,6 @@ func (p *proxy) ask() stats {
 		p.t.Fatal("no answer to SIGUSR1")
 	}
 	return nil
-}
-
-// pester sends n SIGUSR1 as fast as it can, of which the kernel makes fewer, and takes no notice of the answers.
-func (p *proxy) pester(n int) {
-	p.t.Helper()
-	p.asking.Lock()
-	defer p.asking.Unlock()
-	for range n {
-		p.signal(syscall.SIGUSR1)
-	}
-	for {
-		select {
-		case b := <-p.packets:
-			parseStats(p.t, string(b))
-		case <-time.After(50 * time.Millisecond):
-			return
-		}
-	}
 }
 
 var statLine = regexp.MustCompile(`^([a-z][a-z0-9_]*) (\S+)$`)

@@ -50,16 +50,17 @@ func TestUringLacksAFeature(t *testing.T) {
 // The same by the operator: the sysctl is the whole machine's, so this runs in thorough runs alone, and by itself.
 func TestUringDisabled(t *testing.T) {
 	takesLong(t)
-	setSysctl(t, "/proc/sys/kernel/io_uring_disabled", "2")
+	disableUring(t)
 	refused(t, "EPERM", func(args []string, opts ...option) *process {
 		return startProcess(t, args[0], args[1:], opts...)
 	})
 }
 
-// setSysctl gives a setting of the kernel another value until the test ends. A guard puts the old value back when this process is
-// gone, however it ends.
-func setSysctl(t *testing.T, path, value string) {
+// disableUring sets io_uring_disabled to 2 until the test ends. A guard puts the old value back when this process is gone,
+// however it ends.
+func disableUring(t *testing.T) {
 	t.Helper()
+	const path = "/proc/sys/kernel/io_uring_disabled"
 	before := strings.TrimSpace(readFile(t, path))
 	guard := exec.Command("sh", "-c", "cat; echo "+before+" >"+path)
 	alive, err := guard.StdinPipe()
@@ -72,7 +73,7 @@ func setSysctl(t *testing.T, path, value string) {
 			t.Errorf("%s is %s and was %s", path, now, before)
 		}
 	})
-	ok(t, os.WriteFile(path, []byte(value), 0o644))
+	ok(t, os.WriteFile(path, []byte("2"), 0o644))
 }
 
 // refused wants that auto takes epoll, says so once and why (an errno or a step), and works, and that uring ends with exit code 1
@@ -87,6 +88,7 @@ func refused(t *testing.T, why string, run func(args []string, opts ...option) *
 	}
 	p := listens(t, "auto", subject("auto"))
 	t.Cleanup(p.check)
+	beside(t, p, u)
 	ok(t, rally(p.addr, 1, 3, 20))
 	warning := regexp.MustCompile(`(?m)^.*level=WARN.*io_uring.*$`).FindAllString(p.errors(), -1)
 	if len(warning) != 1 || !strings.Contains(warning[0], why) || !strings.Contains(warning[0], "io_uring_disabled") {

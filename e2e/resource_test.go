@@ -36,7 +36,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		u.serve(echo)
 		p := scarce(t, engine, u.addr)
 		t.Cleanup(p.check)
-		k := beside(t, p, u)
+		k := measured(t, p, u)
 		const n, ends = 60, 25
 		clients := make([]*peer, n)
 		for i := range clients {
@@ -50,7 +50,14 @@ func TestOutOfDescriptors(t *testing.T) {
 			t.Errorf("out of descriptors the process takes %.0f %% of a CPU", 100*spent)
 		}
 		closed := 0
+		var freed time.Time
 		for i, c := range clients {
+			if i == ends {
+				for _, over := range clients[:ends] {
+					over.Close()
+				}
+				freed = time.Now()
+			}
 			want := answersTo(requests(i, 3, 50).bytes())
 			switch got, e, err := c.next(want.Len()); {
 			case err != nil:
@@ -60,9 +67,10 @@ func TestOutOfDescriptors(t *testing.T) {
 			default:
 				ok(t, differs(got, want))
 			}
-			if i < ends {
-				c.Close()
-			}
+		}
+		// The pause is 100 ms; then there is room for all that wait.
+		if took := time.Since(freed); thorough && took > 200*time.Millisecond {
+			t.Errorf("the rest were served %v after descriptors had become free", took)
 		}
 		if closed > 5 {
 			t.Errorf("%d of %d clients were closed for want of descriptors", closed, n)
@@ -138,7 +146,7 @@ func TestAbortedBeforeAccept(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr, oneLoop)
-		k := beside(t, p, u)
+		k := measured(t, p, u)
 		abort := func(i int) error {
 			c, err := connect(p.addr, 0)
 			if err != nil {
@@ -171,7 +179,7 @@ func TestDeadInAcceptQueue(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr, oneLoop)
-		k := beside(t, p, u)
+		k := measured(t, p, u)
 		p.signal(syscall.SIGSTOP)
 		for range 100 {
 			c := p.dial()
@@ -179,6 +187,7 @@ func TestDeadInAcceptQueue(t *testing.T) {
 			ok(t, c.reset())
 		}
 		p.signal(syscall.SIGCONT)
+		k.holds("a queue of dead clients")
 		k.check()
 		p.reaches(stats{"connections": 0})
 	})

@@ -41,6 +41,11 @@ func rally(addr string, conn, rounds, batch int) error {
 	if err != nil {
 		return err
 	}
+	return rallyOn(c, conn, rounds, batch)
+}
+
+// rallyOn is rally on a connection that stands.
+func rallyOn(c *peer, conn, rounds, batch int) error {
 	defer c.Close()
 	for r := range rounds {
 		m := &messages{typ: "REQ", conn: conn, first: r * batch, n: batch, size: 2000, spread: true}

@@ -15,6 +15,7 @@ func TestTermDrains(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr)
+		k := beside(t, p, u)
 		const conns, rounds = 8, 400
 		var done atomic.Int64
 		loads := make(chan error, 1)
@@ -50,6 +51,7 @@ func TestTermDrains(t *testing.T) {
 			t.Error("the load was over before the listener closed: this shows nothing")
 		}
 		ok(t, <-loads)
+		k.check()
 		if code := p.exit(); code != 0 {
 			t.Errorf("exit code %d, want 0", code)
 		}
@@ -61,6 +63,7 @@ func TestTermWaitsForAnswers(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		k := beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, c.send([]byte("REQ 1\nREQ 2\n")))
 		ok(t, s.expectText("REQ 1\nREQ 2\n"))
@@ -78,6 +81,7 @@ func TestTermWaitsForAnswers(t *testing.T) {
 			func() error { return s.sendAll(acks(1, 100, 50_000)) },
 			func() error { return c.expect(acks(1, 100, 50_000)) },
 		))
+		k.check()
 		ok(t, s.CloseWrite())
 		ok(t, c.ends(fin))
 		u.l.Close() // resets what the probes may have left in its queue
@@ -92,9 +96,11 @@ func TestDrainTimeout(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr, "--drain-timeout=200ms")
+		k := beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, c.send([]byte("REQ 1 unanswered\n")))
 		ok(t, s.expectText("REQ 1 unanswered\n"))
+		k.check() // 200 ms are too short to be sure
 		p.signal(syscall.SIGTERM)
 		ok(t, together(func() error { return c.ends(fin, rst) }, func() error { return s.ends(fin, rst) }))
 		if code := p.exit(); code != 0 {
@@ -109,6 +115,7 @@ func TestSecondTerm(t *testing.T) {
 		for _, second := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 			u := newUpstream(t)
 			p := start(t, engine, u.addr, "--drain-timeout=1h")
+			k := beside(t, p, u)
 			c, s := p.pair(u)
 			ok(t, c.send([]byte("REQ 1 unanswered\n")))
 			ok(t, s.expectText("REQ 1 unanswered\n"))
@@ -123,6 +130,7 @@ func TestSecondTerm(t *testing.T) {
 			if p.exited() {
 				t.Fatal("the first TERM did not wait for the connection")
 			}
+			k.check()
 			p.signal(second)
 			ok(t, together(func() error { return c.ends(fin, rst) }, func() error { return s.ends(fin, rst) }))
 			if code := p.exit(); code != 0 {
@@ -144,6 +152,7 @@ func TestKillAndRestart(t *testing.T) {
 				ok(t, s.expectText("REQ 1\n"))
 				p.kill()
 				again := start(t, engine, u.addr, "--listen="+p.addr, loops)
+				beside(t, again, u)
 				ok(t, together(func() error { return c.ends(fin, rst) }, func() error { return s.ends(fin, rst) }))
 				c, s = again.pair(u)
 				ok(t, c.send([]byte("REQ 2\n")))
@@ -169,6 +178,7 @@ func TestKillAndRestartBusy(t *testing.T) {
 		ok(t, p.cmd.Process.Kill())
 		began := time.Now()
 		again := start(t, engine, u.addr, "--listen="+p.addr)
+		beside(t, again, u)
 		t.Logf("listens again %v after the KILL", time.Since(began).Round(time.Millisecond))
 		ok(t, forAll(n, func(i int) error {
 			_, _, err := servers[i].rest()
@@ -185,8 +195,11 @@ func TestStatsStorm(t *testing.T) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		const conns, rounds, batch = 4, 150, 50
-		stop := make(chan struct{})
+		const span = 1200 * time.Millisecond
+		stop, sent, began := make(chan struct{}), 0, time.Now()
+		var batches atomic.Int64
 		var storm sync.WaitGroup
 		storm.Go(func() {
 			tick := time.NewTicker(time.Millisecond)
@@ -195,6 +208,7 @@ func TestStatsStorm(t *testing.T) {
 				select {
 				case <-tick.C:
 					p.signal(syscall.SIGUSR1)
+					sent++
 				case <-stop:
 					return
 				}
@@ -208,14 +222,15 @@ func TestStatsStorm(t *testing.T) {
 					return err
 				}
 				defer c.Close()
-				for r := range rounds {
-					m := requests(i*rounds+r, batch, 30).bytes()
+				for r := 0; r < rounds || time.Since(began) < span; r++ {
+					m := requests(i<<20+r, batch, 30).bytes()
 					if err := c.send(m); err != nil {
 						return err
 					}
 					if err := c.expect(answersTo(m)); err != nil {
 						return err
 					}
+					batches.Add(1)
 				}
 				return c.shutAndClose()
 			})
@@ -239,11 +254,17 @@ func TestStatsStorm(t *testing.T) {
 		}())
 		close(stop)
 		storm.Wait()
-		if n < 10 {
-			t.Errorf("only %d answers to SIGUSR1", n)
+		took := time.Since(began)
+		t.Logf("%d signals in %v, %d answers while the load was on", sent, took.Round(time.Millisecond), n)
+		if n < sent/10 { // signals that come faster than they are taken are one
+			t.Errorf("%d answers to %d SIGUSR1", n, sent)
+		}
+		if rate := float64(sent) / took.Seconds(); thorough && rate < 700 {
+			t.Errorf("%.0f signals a second, want a thousand", rate)
 		}
 		p.quiet()
-		p.reaches(stats{"msg_req": conns * rounds * batch, "msg_ack": conns * rounds * batch, "connections": 0})
+		messages := float64(batches.Load() * batch)
+		p.reaches(stats{"msg_req": messages, "msg_ack": messages, "connections": 0})
 	})
 }
 

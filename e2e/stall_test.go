@@ -58,7 +58,7 @@ func stall(t *testing.T, engine string, client, server bool) {
 	u := newUpstream(t)
 	p := launchPlain(t, engine, u.addr, []string{oneLoop})
 	t.Cleanup(p.check)
-	k := beside(t, p, u)
+	k := measured(t, p, u)
 	c := dial(t, p.addr, 4096)
 	s := u.accept()
 	ok(t, c.send([]byte("REQ 0\n")))
@@ -87,7 +87,7 @@ func TestThousandStalledClients(t *testing.T) {
 		u := newUpstream(t)
 		p := launchPlain(t, engine, u.addr, nil)
 		t.Cleanup(p.check)
-		k := beside(t, p, u)
+		k := measured(t, p, u)
 		const n, each, size = 1000, 6, 64 << 10
 		clients, servers := make([]*peer, n), make([]*peer, n)
 		for i := range n {
@@ -126,6 +126,7 @@ func TestStalledThenEnds(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		for _, row := range []struct {
 			name string
 			end  func(c, s *peer) error

@@ -19,6 +19,7 @@ func TestSegments(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		for _, row := range []struct {
 			name             string
 			n, size, segment int
@@ -60,6 +61,7 @@ func TestCutThrough(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		c, s := p.pair(u)
 		for _, text := range []string{"REQ 1", "2", " ", "x", "ä"[:1], "ä"[1:], "\r", "\n", "R", "EQ\t", "-", "7\n"} {
 			ok(t, c.send([]byte(text)))
@@ -79,6 +81,7 @@ func TestNoFinalLF(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		for i, row := range []struct{ req, ack string }{
 			{"REQ 1 whole\nREQ 2 cut", "ACK 1\nNAK"},
 			{"REQ 1 whole\nR", "ACK 1\nA"},
@@ -103,6 +106,7 @@ func TestUndecidedThenFIN(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		for _, text := range []string{"", "R", "RE", "REQ"} {
 			c, s := p.pair(u)
 			ok(t, c.send([]byte(text)))

@@ -47,7 +47,7 @@ func TestSlowLoris(t *testing.T) {
 			n, patience, rest = 5000, 15*time.Second, 5*time.Second
 		}
 		p := start(t, engine, u.addr, "--timeout-line="+patience.String())
-		k := beside(t, p, u)
+		k := measured(t, p, u)
 		var begun sync.WaitGroup
 		begun.Add(n)
 		done := make(chan error, 1)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,13 +20,21 @@ func closedPort(t testing.TB) string {
 	return fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
 }
 
-// turnedAway wants clients to be closed without a byte, and the reason to be counted.
-func turnedAway(t *testing.T, p *proxy, reason string) {
+// turnedAway wants clients to be closed without a byte, and the reason to be counted and no message. In a thorough run that takes
+// as long as connecting may, which is 0 when an answer comes at once, and a moment.
+func turnedAway(t *testing.T, p *proxy, reason string, patience time.Duration) {
 	t.Helper()
-	const n = 20
+	const n, moment = 20, 100 * time.Millisecond
 	before := p.stats()
+	began := time.Now()
 	ok(t, forAll(n, func(int) error { return turnAway(p.addr) }))
-	p.reaches(stats{reason: n, "connections": before["connections"], "buffered_bytes": 0})
+	if took := time.Since(began); thorough && took > patience+moment {
+		t.Errorf("%d clients were turned away in %v, want %v", n, took, patience)
+	}
+	p.reaches(stats{
+		reason: n, "connections": before["connections"], "buffered_bytes": 0, "msg_total": before["msg_total"],
+		"connections_total": before["connections_total"] + n,
+	})
 }
 
 // turnAway is one client that is closed without a byte.
@@ -43,13 +52,13 @@ func turnAway(addr string) error {
 
 func TestUpstreamRefuses(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
-		turnedAway(t, start(t, engine, closedPort(t)), "end_refused")
+		turnedAway(t, start(t, engine, closedPort(t)), "end_refused", 0)
 	})
 }
 
 func TestUpstreamUnixPathMissing(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
-		turnedAway(t, start(t, engine, "unix:"+unixPath(t, "none")), "end_refused")
+		turnedAway(t, start(t, engine, "unix:"+unixPath(t, "none")), "end_refused", 0)
 	})
 }
 
@@ -57,7 +66,7 @@ func TestUpstreamUnixPathMissing(t *testing.T) {
 func TestUpstreamNeverAnswers(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		p := start(t, engine, deafListener(t), "--timeout-connect=150ms")
-		turnedAway(t, p, "end_connect_timeout")
+		turnedAway(t, p, "end_connect_timeout", 150*time.Millisecond)
 	})
 }
 
@@ -88,13 +97,14 @@ func TestUpstreamDiesAndReturns(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, c.send([]byte("REQ 1\n")))
 		ok(t, s.expectText("REQ 1\n"))
 		u.l.Close()
 		ok(t, s.reset())
 		ok(t, c.ends(rst))
-		turnedAway(t, p, "end_refused")
+		turnedAway(t, p, "end_refused", 0)
 		before := p.stats()
 		back := listenUpstream(t, u.addr)
 		c, s = p.pair(back)

@@ -16,6 +16,7 @@ func TestRequestViolationCloses(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := start(t, engine, u.addr, "--log="+log, "--loops=1") // one loop logs in order
+		k := beside(t, p, u)
 		rows := invalidFor('c')
 		for i, row := range rows {
 			for _, segment := range []int{1 << 20, 1} {
@@ -40,6 +41,7 @@ func TestRequestViolationCloses(t *testing.T) {
 		}
 		n := float64(2 * len(rows))
 		p.counts(stats{"msg_req": n, "msg_ack": n, "msg_nak": 0})
+		k.check()
 		p.stop()
 		checkBad(t, readFile(t, log), "request", rows, 2)
 	})
@@ -51,6 +53,7 @@ func TestResponseViolationCloses(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := start(t, engine, u.addr, "--log="+log, "--loops=1") // one loop logs in order
+		k := beside(t, p, u)
 		rows := invalidFor('s')
 		for i, row := range rows {
 			for _, segment := range []int{1 << 20, 1} {
@@ -74,6 +77,7 @@ func TestResponseViolationCloses(t *testing.T) {
 		}
 		n := float64(2 * len(rows))
 		p.counts(stats{"msg_req": 2 * n, "msg_ack": n, "msg_nak": 0})
+		k.check()
 		p.stop()
 		checkBad(t, readFile(t, log), "response", rows, 2)
 	})
@@ -125,6 +129,7 @@ func TestAnswersOutliveViolation(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
+		beside(t, p, u)
 		c, s := p.pair(u)
 		ok(t, c.send([]byte("REQ 1\nREQ 2\nbad\n")))
 		ok(t, s.expectText("REQ 1\nREQ 2\n"))
@@ -154,6 +159,7 @@ func TestViolationForwarded(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := start(t, engine, u.addr, "--on-violation=forward", "--log="+log)
+		k := beside(t, p, u)
 		bad := 0
 		for _, from := range []byte{'c', 's'} {
 			for _, segment := range []int{1 << 20, 1} {
@@ -180,6 +186,7 @@ func TestViolationForwarded(t *testing.T) {
 			}
 		}
 		p.reaches(stats{"end_client_fin": 4, "connections": 0})
+		k.check()
 		p.stop()
 		if n := len(of(parseLog(t, readFile(t, log)), "BAD")); n != bad {
 			t.Errorf("%d BAD lines, want %d", n, bad)

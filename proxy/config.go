@@ -82,10 +82,7 @@ type Config struct {
 	Logger       *slog.Logger
 	BypassChecks bool   // forward without scanning: exists to measure what scanning costs
 	RingTest     string // bends the io_uring engine for tests, see parseRingTest
+
+	// FirstGeneration is what the 24 bits that tell a slot's sessions apart begin with: tests let them wrap.
+	FirstGeneration uint32
 }
-
-// mayTunnel says whether there can be tunnels.
-func (c *Config) mayTunnel() bool { return c.Tunnel || c.Arbitrary == Tunnel }
-
-// mayLend says whether large data may be sent without a copy.
-func (c *Config) mayLend() bool { return c.ZeroCopy == ZeroCopyAuto || c.ZeroCopy == ZeroCopyOn }

@@ -64,6 +64,8 @@ var mutants = []mutant{
 	{name: "epoll: the end behind the last data is not read", file: "proxy/direct.go", tests: "FuzzProxy|TestLoopRelaysEveryEnd", old: "\tif n < limit && !s.eng.final[d] {\n", new: "\tif n < limit {\n"},
 	{name: "epoll: a flow over its budget is not served again", file: "proxy/epoll_session.go", tests: "TestLoopServesWhoWasOverBudget", old: "\t\te.ready = append(e.ready, newRef(0, s.gen, s.slot))\n", new: ""},
 	{name: "stale references are obeyed", file: "proxy/table.go", tests: "TestTableAgainstModel|TestGenerationWraps", old: "s.live && s.gen == r.gen()", new: "s.live"},
+	{name: "an end counts twice", file: "proxy/core.go", tests: "TestBothEndAtOnce", in: e2e, old: "\tc.local[s.cause.counter()]++\n\tc.table.put(s)\n", new: "\tc.local[s.cause.counter()] += 2\n\tc.table.put(s)\n"},
+	{name: "the generation outgrows its bits", file: "proxy/table.go", tests: "TestCountersWrap", in: e2e, old: "gen: (s.gen + 1) & genMask", new: "gen: s.gen + 1"},
 	{name: "the generation does not rise", file: "proxy/table.go", tests: "TestTableAgainstModel|TestGenerationWraps", old: "gen: (s.gen + 1) & genMask", new: "gen: s.gen"},
 	{name: "uring: a tunnel begins while receives of the ring's are in flight", file: "proxy/uring_tunnel.go", tests: "TestSimulationSeeds", old: "if !eng.direct && eng.inFlight > 0 {", new: "if !eng.direct && eng.inFlight > 9 {"},
 	{name: "uring: a tunnel that has ended waits for a stalled peer", file: "proxy/uring_session.go", tests: "TestSimulationSeeds", old: "\t\tif s.eng.roomArmed[d] {\n", new: "\t\tif false {\n"},

@@ -86,7 +86,7 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if err = p.chooseEngine(); err != nil {
 		return nil, err
 	}
-	if cfg.mayLend() && (p.uring == nil || !p.uring.sendZC) {
+	if lend := cfg.ZeroCopy == ZeroCopyAuto || cfg.ZeroCopy == ZeroCopyOn; lend && (p.uring == nil || !p.uring.sendZC) {
 		cfg.Logger.Warn("everything is copied: zero-copy send takes io_uring with the features send-zc and registered-buffers",
 			"engine", p.info.Engine, "zerocopy", cfg.ZeroCopy)
 	}
@@ -144,6 +144,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 		sys: linux{}, pipes: pipePool{sys: linux{}, most: p.cfg.MaxPipes}, pace: p.pace,
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
+	c.table.genFirst = p.cfg.FirstGeneration & genMask
 	w.core = c
 	if p.log != nil {
 		c.log = p.log.Ring(index)

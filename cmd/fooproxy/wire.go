@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strconv"
 
 	"fooproxy/proxy"
 	"fooproxy/stats"
@@ -9,8 +10,9 @@ import (
 
 // Environment variables by which tests and benchmarks bend the program; no settings of its users.
 const (
-	testRing   = "FOOTEST_RING"   // see proxy.Config.RingTest
-	testBypass = "FOOTEST_BYPASS" // not empty: forward without checking, to measure what checking costs
+	testRing       = "FOOTEST_RING"       // see proxy.Config.RingTest
+	testGeneration = "FOOTEST_GENERATION" // see proxy.Config.FirstGeneration
+	testBypass     = "FOOTEST_BYPASS"     // not empty: forward without checking, to measure what checking costs
 )
 
 // live makes a *proxy.Proxy a service.
@@ -21,6 +23,8 @@ type live struct {
 
 func newService(cfg proxy.Config) (service, error) {
 	cfg.RingTest = os.Getenv(testRing)
+	first, _ := strconv.ParseUint(os.Getenv(testGeneration), 10, 32)
+	cfg.FirstGeneration = uint32(first)
 	cfg.BypassChecks = os.Getenv(testBypass) != ""
 	p, err := proxy.New(cfg)
 	if err != nil {
