@@ -50,17 +50,16 @@ func TestUringLacksAFeature(t *testing.T) {
 // The same by the operator: the sysctl is the whole machine's, so this runs in thorough runs alone, and by itself.
 func TestUringDisabled(t *testing.T) {
 	takesLong(t)
-	disableUring(t)
+	setSysctl(t, "/proc/sys/kernel/io_uring_disabled", "2")
 	refused(t, "EPERM", func(args []string, opts ...option) *process {
 		return startProcess(t, args[0], args[1:], opts...)
 	})
 }
 
-// disableUring sets io_uring_disabled to 2 until the test ends. A guard puts the old value back when this process is gone,
-// however it ends.
-func disableUring(t *testing.T) {
+// setSysctl gives a setting of the kernel another value until the test ends. A guard puts the old value back when this process is
+// gone, however it ends.
+func setSysctl(t *testing.T, path, value string) {
 	t.Helper()
-	const path = "/proc/sys/kernel/io_uring_disabled"
 	before := strings.TrimSpace(readFile(t, path))
 	guard := exec.Command("sh", "-c", "cat; echo "+before+" >"+path)
 	alive, err := guard.StdinPipe()
@@ -73,7 +72,7 @@ func disableUring(t *testing.T) {
 			t.Errorf("%s is %s and was %s", path, now, before)
 		}
 	})
-	ok(t, os.WriteFile(path, []byte("2"), 0o644))
+	ok(t, os.WriteFile(path, []byte(value), 0o644))
 }
 
 // refused wants that auto takes epoll, says so once and why (an errno or a step), and works, and that uring ends with exit code 1

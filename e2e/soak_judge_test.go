@@ -244,6 +244,9 @@ func (t *talk) bounds() map[string]bounds {
 	}
 	acks, naks := t.split(c.linesIn)
 	acksMost, naksMost := t.split(answersMost)
+	if t.tunnel {
+		req, acks, naks, acksMost, naksMost = bounds{}, 0, 0, 0, 0
+	}
 	return map[string]bounds{
 		"req": req, "in": in, "out": {c.in, outMost},
 		"ack": {int64(acks), int64(acksMost)}, "nak": {int64(naks), int64(naksMost)},

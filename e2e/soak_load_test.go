@@ -210,8 +210,8 @@ func (t *talk) clientWrites(p *peer, answered *progress) error {
 
 // named finds the talk's id at the beginning of its first request, half matches what there may be of one.
 var (
-	named = regexp.MustCompile(`^REQ 0 c([0-9]+)\.`)
-	half  = regexp.MustCompile(`^(R?|RE|REQ|REQ |REQ 0|REQ 0 |REQ 0 c[0-9]*)$`)
+	named = regexp.MustCompile(`^(?:REQ|PUT) 0 c([0-9]+)\.`)
+	half  = regexp.MustCompile(`^(|R|RE|P|PU|(REQ|PUT)(| | 0| 0 | 0 c[0-9]*))$`)
 )
 
 // whose reads from p until it is known which talk this is; ok is false when the stream ends before that.

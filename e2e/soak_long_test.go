@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -24,10 +23,7 @@ const (
 // data before it, or follows data for which the socket had no room, is out of order, and the answer to that (RFC 5961) is limited to
 // two a second. A probe finds only sockets that the kernel believes in, never those whose end the proxy has been told and missed.
 func roomForResets(t *testing.T) {
-	const path, packets = "/proc/sys/net/core/netdev_max_backlog", "100000"
-	before := readFile(t, path)
-	ok(t, os.WriteFile(path, []byte(packets), 0o644))
-	t.Cleanup(func() { ok(t, os.WriteFile(path, []byte(before), 0o644)) })
+	setSysctl(t, "/proc/sys/net/core/netdev_max_backlog", "100000")
 }
 
 // heldTalks are connections that live as long as the soak does, and say something now and then.

@@ -48,6 +48,7 @@ type talk struct {
 	goOn           chan struct{} // a client that stalls does so until it is closed; nil: for pause
 	badLine        invalidLine   // of whoever sends one
 	first          string        // of an arbitrary client
+	tunnel         bool          // its requests are none, and tunnelled
 	rest           time.Duration // between two writes of the client
 	still          chan struct{} // closed when it is to say nothing until hurry is
 	hurry          chan struct{} // closed when it is to rest no more
@@ -66,8 +67,8 @@ type sight struct {
 	done              bool
 }
 
-// newTalk makes the script of connection id.
-func newTalk(seed uint64, id int) *talk {
+// newTalk makes the script of connection id. Where the proxy tunnels, nobody is turned away for not speaking Foo.
+func newTalk(seed uint64, id int, tunnels bool) *talk {
 	r := rand.New(rand.NewPCG(seed, uint64(id)))
 	t := &talk{id: id, chunk: 64 << 10, swap: r.IntN(3) == 0, late: r.IntN(2) == 0}
 	t.client = pick(r, []string{
@@ -80,6 +81,10 @@ func newTalk(seed uint64, id int) *talk {
 	if t.client == clientBad || t.client == clientArbitrary { // who breaks the talk is then clear
 		t.server = serverAnswer
 	}
+	if tunnels && t.client == clientArbitrary {
+		t.client = clientWhole
+	}
+	t.tunnel = tunnels && t.client != clientBad && t.server != serverBad && r.IntN(5) == 0
 	switch r.IntN(16) {
 	case 0, 1, 2, 3, 4, 5: // one small request after the other, or in twos
 		t.n, t.reqMax, t.ansMax, t.window, t.chunk = 1+r.IntN(60), 60, 60, 2+r.IntN(2), 100
@@ -197,7 +202,11 @@ func (t *talk) appendRequest(dst []byte, i int) []byte {
 	if i == 0 {
 		size += 32
 	}
-	return appendMessage(dst, "REQ", t.id, i, size)
+	typ := "REQ"
+	if t.tunnel {
+		typ = "PUT"
+	}
+	return appendMessage(dst, typ, t.id, i, size)
 }
 
 // appendAnswer appends the answer to request i.

@@ -24,6 +24,7 @@ const (
 	soakStorm   = 60                     // connections of a storm, at once
 	soakTick    = 200 * time.Millisecond // between two looks at the proxy, each with a rotation of the log
 	soakLooks   = 10                     // at least
+	soakPester  = 100                    // signals at each look that nobody waits for
 )
 
 // soak is one run against one proxy.
@@ -40,6 +41,7 @@ type soak struct {
 	stop    chan struct{} // closed when no talk is to begin any more
 	once    sync.Once     // closes stop
 	long    bool          // judge also what only time shows, see soak_long_test.go
+	tunnels bool          // the proxy tunnels what is not Foo
 	held    heldTalks
 
 	mu    sync.Mutex
@@ -67,10 +69,14 @@ func TestSoak(t *testing.T) {
 		roomForResets(t)
 	}
 	each(t, func(t *testing.T, engine string) {
-		s := &soak{t: t, seed: seed, stop: make(chan struct{}), talks: map[int]*talk{}, long: thorough}
+		s := &soak{t: t, seed: seed, stop: make(chan struct{}), talks: map[int]*talk{}, long: thorough, tunnels: thorough || seed%2 == 0}
 		s.u = newUpstream(t)
 		s.log.path = filepath.Join(t.TempDir(), "log")
-		s.p = start(t, engine, s.u.addr, "--log="+s.log.path, "--log-overflow=block", "--keepalive="+soakProbe.String())
+		arbitrary := "close"
+		if s.tunnels {
+			arbitrary = "tunnel"
+		}
+		s.p = start(t, engine, s.u.addr, "--log="+s.log.path, "--log-overflow=block", "--keepalive="+soakProbe.String(), "--arbitrary="+arbitrary)
 		k := newCanary(t, s.p, s.u)
 		go s.serve()
 		s.hold(span)
@@ -216,15 +222,16 @@ func (s *soak) chat(until <-chan struct{}) {
 			return
 		default:
 		}
-		t := newTalk(s.seed, s.nextID())
+		t := newTalk(s.seed, s.nextID(), s.tunnels)
 		s.play(t)
 		time.Sleep(time.Duration(mix(s.seed^uint64(t.id)) % uint64(2*soakRest)))
 	}
 }
 
-// look is one turn of the operator: SIGUSR1 many times over, HUP, the log taken away under the proxy, now and then a storm of
-// connections. It returns the last answer to SIGUSR1.
+// look is one turn of the operator: SIGUSR1 many times over, at first without waiting for answers, HUP, the log taken away under
+// the proxy, now and then a storm of connections. It returns the last answer to SIGUSR1.
 func (s *soak) look(last stats, r *rand.Rand, warm bool) stats {
+	s.p.pester(soakPester)
 	for range 1 + r.IntN(30) {
 		now := s.p.stats()
 		for _, name := range []string{"msg_total", "msg_req", "msg_ack", "msg_nak", "connections_total", "bad", "bytes_request"} {
@@ -320,6 +327,9 @@ func (s *soak) account() {
 		if c, counted := s.log.perConn[name]; n != want[name] || counted && c != n {
 			t.Errorf("%s: %v by SIGUSR1, %v by the log's REQ, RES and BAD lines, %v by its CONN lines", name, want[name], n, c)
 		}
+	}
+	if s.tunnels && (want["class_tunnel"] == 0 || want["class_arbitrary"] > 0) || !s.tunnels && want["class_tunnel"] > 0 {
+		t.Errorf("class_tunnel is %v, class_arbitrary %v", want["class_tunnel"], want["class_arbitrary"])
 	}
 	if n := want["bad"]; n < float64(s.log.badLeast) || n > float64(s.log.badMost) {
 		t.Errorf("bad is %v, the ends sent %d to %d bad lines", n, s.log.badLeast, s.log.badMost)

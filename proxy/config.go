@@ -86,3 +86,9 @@ type Config struct {
 	// FirstGeneration is what the 24 bits that tell a slot's sessions apart begin with: tests let them wrap.
 	FirstGeneration uint32
 }
+
+// mayTunnel says whether there can be tunnels.
+func (c *Config) mayTunnel() bool { return c.Tunnel || c.Arbitrary == Tunnel }
+
+// mayLend says whether large data may be sent without a copy.
+func (c *Config) mayLend() bool { return c.ZeroCopy == ZeroCopyAuto || c.ZeroCopy == ZeroCopyOn }

@@ -104,7 +104,7 @@ func (m *mutant) overlay(t *testing.T, root string) string {
 func runTests(root, overlay, at, tests string) (output string, ok bool) {
 	cmd := exec.Command("go", "test", "-count=1", "-vet=off", "-failfast", "-timeout=90s", "-run", "^("+tests+")$", at)
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "FOO_SEED=1")
+	cmd.Env = append(os.Environ(), "FOO_SEED=1", "FOO_SEEDS=20000")
 	if overlay != "" {
 		cmd.Env = append(cmd.Env, "GOFLAGS=-overlay="+overlay)
 	}

@@ -86,7 +86,7 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if err = p.chooseEngine(); err != nil {
 		return nil, err
 	}
-	if lend := cfg.ZeroCopy == ZeroCopyAuto || cfg.ZeroCopy == ZeroCopyOn; lend && (p.uring == nil || !p.uring.sendZC) {
+	if cfg.mayLend() && (p.uring == nil || !p.uring.sendZC) {
 		cfg.Logger.Warn("everything is copied: zero-copy send takes io_uring with the features send-zc and registered-buffers",
 			"engine", p.info.Engine, "zerocopy", cfg.ZeroCopy)
 	}

@@ -173,8 +173,15 @@ func listen(a *address, cfg *Config, share sharing) (fd int, err error) {
 	return fd, nil
 }
 
+// unsentMost is how many bytes the kernel takes for a connection beyond those that it may send at once. What waits longer than that
+// falls out of the caches until it leaves: under BBR, which paces, a send buffer of 4 MiB costs a tenth to a fifth more CPU time.
+const unsentMost = 128 << 10
+
 // setTCPOptions are best effort: a connection without them works.
 func setTCPOptions(fd int, cfg *Config) {
+	if !cfg.mayTunnel() && !cfg.mayLend() { // they do not copy
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMost)
+	}
 	if cfg.NoDelay {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}

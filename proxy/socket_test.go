@@ -106,6 +106,51 @@ func TestTheKernelTakesTheAddress(t *testing.T) {
 	}
 }
 
+// Both sockets of a session hold little that is unsent, the client's by inheriting it from the listener; those that may not copy hold
+// what the system says.
+func TestSocketsHoldLittleUnsent(t *testing.T) {
+	for _, test := range []struct {
+		cfg  Config
+		want int
+	}{
+		{Config{Arbitrary: Close}, unsentMost},
+		{Config{Arbitrary: Tunnel}, 0},
+		{Config{Tunnel: true}, 0},
+		{Config{ZeroCopy: ZeroCopyOff}, unsentMost},
+		{Config{ZeroCopy: ZeroCopyOn}, 0},
+		{Config{ZeroCopy: ZeroCopyAuto}, 0},
+	} {
+		cfg, want := test.cfg, test.want
+		ln, err := listen(ipAddress(netip.MustParseAddrPort("127.0.0.1:0")), &cfg, shareNot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := boundAddress(ln, &address{domain: unix.AF_INET})
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, errno := upstreamSocket(a, &cfg, 0)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		if errno := connect(up, a); errno != 0 {
+			t.Fatal(errno)
+		}
+		var raw unix.RawSockaddrAny
+		in, errno := accept(ln, &raw)
+		if errno != 0 {
+			t.Fatal(errno)
+		}
+		for name, fd := range map[string]int32{"client": in, "server": up} {
+			if got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT); err != nil || got != want {
+				t.Errorf("tunnel %v, arbitrary %q, zerocopy %q: the %s's socket has %d, %v, want %d", cfg.Tunnel, cfg.Arbitrary, cfg.ZeroCopy, name, got, err, want)
+			}
+			closeSocket(fd, false)
+		}
+		closeSocket(int32(ln), false)
+	}
+}
+
 // With reset the peer's next look at its socket finds ECONNRESET, without it the end of the stream.
 func TestCloseSocketChoosesTheEnd(t *testing.T) {
 	for _, reset := range []bool{false, true} {

@@ -36,7 +36,7 @@ type loan struct {
 
 // openLender registers memory. Without it everything is copied, as on a kernel or a socket that cannot do otherwise.
 func (e *uringEngine) openLender() {
-	if e.cfg.ZeroCopy == ZeroCopyOff || e.cfg.ZeroCopy == "" || !e.setup.sendZC {
+	if !e.cfg.mayLend() || !e.setup.sendZC {
 		return
 	}
 	var err error

@@ -57,6 +57,23 @@ func TestLoadArgs(t *testing.T) {
 	}
 }
 
+// An ordinary client copies its requests to its socket; only the workloads that say so have them leave by sendfile.
+func TestOnlyWhatSaysSoLeavesBySendfile(t *testing.T) {
+	said := 0
+	for _, w := range append(Workloads(), Others()...) {
+		says := strings.Contains(w.Name, "sendfile")
+		if says {
+			said++
+		}
+		if flag := slices.Contains(w.Flags, "--sendfile"); flag != says || strings.Contains(w.Short, "sendfile") != says {
+			t.Errorf("%s, %q: flags %q", w.Name, w.Short, w.Flags)
+		}
+	}
+	if said == 0 {
+		t.Error("no workload is sent by sendfile")
+	}
+}
+
 func TestOptionsThatCannotBe(t *testing.T) {
 	missing := target.Target{Name: "squid", Find: func() (string, error) { return "", errors.New("not installed") }}
 	good := Options{Runs: 1, Time: time.Millisecond, Turn: time.Millisecond, TargetCore: 0, LoadCore: 1, Out: io.Discard}

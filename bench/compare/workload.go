@@ -37,6 +37,13 @@ func closedLoop(name, loop string, conns, depth int, sizes string) Workload {
 	}
 }
 
+// bySendfile is the workload with requests that are not copied to their sockets, as an ordinary client's are.
+func (w Workload) bySendfile() Workload {
+	w.Short, w.About = w.Short+", by sendfile", w.About+", which leave by sendfile(2)"
+	w.Flags = append(w.Flags, "--sendfile")
+	return w
+}
+
 // overUnix is the workload with unix sockets on both sides of the target.
 func (w Workload) overUnix() Workload {
 	w.Unix, w.Short, w.About = true, w.Short+", unix sockets", w.About+", both sides unix sockets"
@@ -89,16 +96,14 @@ func Workloads() []Workload {
 		closedLoop("pipelined", "pipelined", 16, 64, "16"),
 		closedLoop("mix1k", "mix1k", 64, 8, "128:0.4,1024:0.5,4096:0.1"),
 		closedLoop("bulk16k", "bulk16k", 8, 16, "16384"),
+		closedLoop("sendfile16k", "sendfile16k", 8, 16, "16384").bySendfile(),
 		closedLoop("bulk1m", "bulk1m", 8, 2, "1048576"),
 		churn, idle, crowd, open, closedLoop("unix", "unix", 16, 1, "16").overUnix(),
 	}
 }
 
-// twoSizes are large requests that the generator copies to its sockets, as most clients do: those of one size leave by sendfile(2).
-const twoSizes = "16384:0.5,16380:0.5"
-
-// Others lists the workloads that are not among all: those of tunnels, which a target that speaks only Foo cannot run, bulk that is
-// sent by copying, and bulk between unix sockets.
+// Others lists the workloads that are not among all: those of tunnels, which a target that speaks only Foo cannot run, and bulk
+// between unix sockets.
 func Others() []Workload {
 	stream := func(name string, conns int, about string, flags ...string) Workload {
 		return Workload{
@@ -111,8 +116,9 @@ func Others() []Workload {
 	return []Workload{
 		stream("tunnel", 4, "one way"), stream("tunnelboth", 4, "both ways", "--both"), stream("tunnel1", 1, "one way"),
 		stream("tunnelunix", 4, "one way").overUnix(),
-		closedLoop("copied16k", "copied16k", 8, 16, twoSizes), closedLoop("copied16kunix", "copied16kunix", 8, 16, twoSizes).overUnix(),
-		closedLoop("bulk16kunix", "bulk16kunix", 8, 16, "16384").overUnix(), closedLoop("bulk1munix", "bulk1munix", 8, 2, "1048576").overUnix(),
+		closedLoop("bulk16kunix", "bulk16kunix", 8, 16, "16384").overUnix(),
+		closedLoop("sendfile16kunix", "sendfile16kunix", 8, 16, "16384").bySendfile().overUnix(),
+		closedLoop("bulk1munix", "bulk1munix", 8, 2, "1048576").overUnix(),
 	}
 }
 

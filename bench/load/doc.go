@@ -11,8 +11,9 @@
 // With Options.Respond the loop is also the upstream behind the target. One thread for both ends is the cheapest there can
 // be: no wake-up between them, and on two CPUs the target has the other one to itself.
 //
-// Requests of one large size leave by sendfile(2) from a script, and the upstream reads their heads only; see script and skim. Of
-// their data, that of one request in wholeEach is compared then.
+// Requests are copied to their sockets, and the upstream reads them whole. With Options.SendFile they leave by sendfile(2) from a
+// script, and the upstream reads their heads only; see script and skim. Of their data, that of one request in wholeEach is
+// compared then.
 //
 // Closed loop (Rate 0): every connection keeps Depth requests outstanding; the rate is what is measured. Open loop: requests
 // leave on a schedule whatever the answers do; the response time counts from the schedule, so a stall of the target is

@@ -29,6 +29,7 @@ type Options struct {
 	Timeout  time.Duration // an answer later than this fails the run; also for connecting
 	Spin     bool          // never wait in the kernel: no wake-up of the generator is charged to the target
 	NoDelay  bool          // TCP_NODELAY on both ends of the generator
+	SendFile bool          // requests, all of one large size, leave by sendfile(2) instead of being copied; see script
 	Seed     uint64        // of sizes and arrivals
 
 	Cores []int // CPU of each thread; empty = not pinned
@@ -94,6 +95,9 @@ func (o *Options) Check() error {
 		return errors.New("a time is negative")
 	case len(o.Mix.sizes) == 0:
 		return errors.New("the size of the messages is missing")
+	case o.SendFile && !o.scriptable():
+		return fmt.Errorf("sendfile goes with requests of one size above %d, of which all connections have up to %d MiB outstanding, and without verifying",
+			copyMax, scriptMax>>20)
 	case o.Verify && o.Respond != "" && !o.Echo:
 		return errors.New("verifying data needs an upstream that echoes it")
 	}

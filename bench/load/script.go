@@ -26,14 +26,20 @@ type script struct {
 	slots uint64 // requests per connection, a power of two
 }
 
-// newScript returns nil when requests are better copied: small ones, mixed sizes, data that is compared with the answer's,
-// or so much outstanding that the file would be huge.
+// scriptable says whether a script can hold the requests: not small ones, mixed sizes, data that is compared with the answer's, or
+// so much outstanding that the file would be huge.
+func (o *Options) scriptable() bool {
+	slots := windowFor(o.Depth)
+	return len(o.Mix.sizes) == 1 && o.Mix.Max() > copyMax && !o.Verify && o.Depth <= slots && o.Conns*slots*o.Mix.Max() <= scriptMax
+}
+
+// newScript returns nil when requests are copied, as those of most clients are.
 func newScript(opt *Options, conns int) (*script, error) {
-	size := opt.Mix.Max()
-	slots := windowFor(opt.Depth)
-	if len(opt.Mix.sizes) > 1 || size <= copyMax || opt.Verify || conns == 0 || opt.Depth > slots || conns*slots*size > scriptMax {
+	if !opt.SendFile || conns == 0 {
 		return nil, nil
 	}
+	size := opt.Mix.Max()
+	slots := windowFor(opt.Depth)
 	fd, err := unix.MemfdCreate("foobench", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("a file in memory for the requests: %w", err)

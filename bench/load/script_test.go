@@ -20,7 +20,7 @@ func TestScriptLosesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := newLoop(&Options{Conns: 3, Depth: 4, Threads: 1, Mix: m, Alone: -1}, 0, nil)
+		l, err := newLoop(&Options{Conns: 3, Depth: 4, Threads: 1, Mix: m, Alone: -1, SendFile: true}, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func bulk(t *testing.T, change func(count int, request []byte) []byte) Options {
 	o := self(t)
 	o.Respond = freePort(t)
 	o.Target = between(t, o.Respond, change)
-	o.Conns, o.Messages, o.Mix = 2, 400, mix(t, "16384")
+	o.Conns, o.Messages, o.Mix, o.SendFile = 2, 400, mix(t, "16384"), true
 	return o
 }
 
@@ -173,22 +173,38 @@ func TestSkimmingFindsBrokenTargets(t *testing.T) {
 	}
 }
 
-// Data that is compared with the answer's, small or mixed sizes, and what the caches cannot hold are copied as before.
+// Data that is compared with the answer's, small or mixed sizes, and what the caches cannot hold are not sent by sendfile.
 func TestWhatHasAScript(t *testing.T) {
 	for name, test := range map[string]struct {
-		sizes        string
-		conns, depth int
-		verify, want bool
+		sizes  string
+		change func(o *Options)
+		want   bool
 	}{
-		"bulk":          {"16384", 8, 16, false, true},
-		"verified":      {"16384", 8, 16, true, false},
-		"small":         {"4096", 8, 16, false, false},
-		"mixed":         {"16384,16385", 8, 16, false, false},
-		"large":         {"1048576", 8, 2, false, false},
-		"without depth": {"16384", 1, depthUnlimited, false, false},
+		"bulk":          {"16384", func(*Options) {}, true},
+		"verified":      {"16384", func(o *Options) { o.Verify, o.Echo = true, true }, false},
+		"small":         {"4096", func(*Options) {}, false},
+		"mixed":         {"16384,16385", func(*Options) {}, false},
+		"large":         {"1048576", func(o *Options) { o.Depth = 2 }, false},
+		"without depth": {"16384", func(o *Options) { o.Conns, o.Depth, o.Rate = 1, 0, 1000 }, false},
 	} {
-		s, err := newScript(&Options{Mix: mix(t, test.sizes), Depth: test.depth, Verify: test.verify}, test.conns)
-		if err != nil || (s != nil) != test.want {
+		o := self(t)
+		o.Conns, o.Depth, o.Mix = 8, 16, mix(t, test.sizes)
+		test.change(&o)
+		if err := o.Check(); err != nil {
+			t.Errorf("%s, copied: %v", name, err)
+		}
+		if s, err := newScript(&o, o.Conns); s != nil || err != nil {
+			t.Errorf("%s, copied: a script: %v, %v", name, s != nil, err)
+		}
+		o.SendFile = true
+		if err := o.Check(); (err == nil) != test.want {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !test.want {
+			continue
+		}
+		s, err := newScript(&o, o.Conns)
+		if s == nil || err != nil {
 			t.Errorf("%s: a script: %v, %v", name, s != nil, err)
 		}
 		s.close()

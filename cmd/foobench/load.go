@@ -74,6 +74,7 @@ func parseLoad(args []string, stdout io.Writer) (*loadFlags, error) {
 	fs.BoolVar(&o.Echo, "echo", false, "the built-in upstream answers with the request's data")
 	fs.BoolVar(&o.Verify, "verify", false, "every answer must carry its request's data (an echoing upstream)")
 	fs.BoolVar(&o.Spin, "spin", false, "never sleep: the target pays for no wake-up of the generator")
+	fs.BoolVar(&o.SendFile, "sendfile", false, "send requests, all of one size above 4096, by sendfile(2), and have the built-in upstream read their heads only")
 	fs.BoolVar(&o.NoDelay, "nodelay", true, "TCP_NODELAY on the generator's sockets")
 	fs.Uint64Var(&o.Seed, "seed", 1, "seed of sizes and arrivals")
 	fs.StringVar(&f.cores, "cores", "", "CPUs to pin the generator's threads to: 1 or 1,2")
