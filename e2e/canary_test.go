@@ -38,7 +38,7 @@ type canary struct {
 const (
 	canaryWindow   = 200 * time.Millisecond
 	canaryWindows  = 5
-	canaryAttempts = 3
+	canaryAttempts = 5
 	canaryPeriod   = 500 * time.Microsecond
 	canaryFloor    = 250 * time.Microsecond // a p99 below this is normal: so much is a wait for one of two CPUs
 )
