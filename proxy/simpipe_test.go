@@ -105,6 +105,9 @@ func (k simKernel) spliceOut(p *simPipe, fd int32, most int) (int, syscall.Errno
 	case p.cn != cn || p.d != d^1:
 		k.Fatalf("side %d is sent what is not for it", d)
 	}
+	if k.pick(8) == 0 { // a signal comes in the middle
+		most = (most + 1) / 2
+	}
 	n, errno := sock.send(k, most)
 	switch errno {
 	case 0:

@@ -184,18 +184,16 @@ func (m *direct) pour(s *session, d side) {
 	if errno == unix.EINTR || m.sendFailed(s, d, errno) {
 		return
 	}
-	if errno != 0 {
-		n = 0
-	}
-	p.held -= n
-	if p.held > 0 {
+	if n <= 0 {
 		s.eng.writable[d^1] = false
-	} else {
+		return
+	}
+	// Less than was asked for is no sign of a full socket: a signal cuts a splice short as well (splice_to_socket of the kernel), and
+	// nothing would tell of room that there has always been.
+	if p.held -= n; p.held == 0 {
 		m.dropPipe(f)
 	}
-	if n > 0 {
-		m.moved(s)
-	}
+	m.moved(s)
 }
 
 // dropPipe gives back flow f's pipe, with whatever is in it.
