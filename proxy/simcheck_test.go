@@ -109,7 +109,7 @@ func (w *simWorld) checkOwed(cn *simConn) {
 	for d := range cn.sock {
 		k := &cn.sock[d]
 		switch {
-		case !s.heardFIN(side(d)):
+		case !s.heardFIN(side(d)) || s.flow[d].sink == gone: // which ends the session
 			k.heardAt = 0
 			continue
 		case k.heardAt == 0:

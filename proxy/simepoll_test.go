@@ -84,6 +84,7 @@ func (e *simEpoll) report(cn *simConn, d side, eager bool) {
 				events |= one.of
 			}
 		}
+		k.short = k.short || k.space == k.taken-k.heard // a full socket that is asked says when it has space (tcp_poll)
 		if k.err && s.heardFIN(d) {
 			e.event(cn, d, "RST after FIN", 0)
 			cn.moved = e.now
