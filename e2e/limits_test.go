@@ -106,6 +106,34 @@ func TestRatePerIP(t *testing.T) {
 	})
 }
 
+// Clients that are gone before they are accepted are nobody's: however many they are, and from however many addresses, none is
+// refused for what others have, and those who come after them have all their places. On io_uring they have no address any more.
+func TestDeadClientsTakeNoPlaces(t *testing.T) {
+	eachAccept(t, func(t *testing.T, engine, accept string) {
+		u := newUpstream(t)
+		u.serve(echo)
+		p := start(t, engine, u.addr, "--maxconn-per-ip=8", "--loops=2", "--accept="+accept)
+		const addresses, each = 12, 6
+		p.signal(syscall.SIGSTOP)
+		for i := range addresses * each {
+			d := net.Dialer{Timeout: limit, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%addresses))}}
+			conn, err := d.Dial("tcp", p.addr)
+			ok(t, err)
+			ok(t, newPeer(t, conn, "client").reset())
+		}
+		p.signal(syscall.SIGCONT)
+		eventually(t, "all of them are accepted", func() bool {
+			s := p.stats()
+			return s["connections_total"]+s["accept_errors"]+s["refused_conns_per_ip"] >= addresses*each && s["connections"] == 0
+		})
+		p.counts(stats{"refused_conns_per_ip": 0, "refused_rate_per_ip": 0})
+		for i := range addresses {
+			letIn(t, fmt.Sprintf("127.0.0.%d", 2+i), p.addr)
+		}
+		p.counts(stats{"refused_conns_per_ip": 0, "connections": addresses})
+	})
+}
+
 // A unix socket's clients have no address.
 func TestUnixClientsHaveNoLimitByAddress(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {

@@ -81,6 +81,7 @@ var mutants = []mutant{
 	{name: "uring: receives under max-pending are not single", file: "proxy/uring_session.go", tests: "TestLoopHoldsToMaxPending", old: "\tcase d == client && e.cfg.MaxPending > 0:", new: "\tcase false:"},
 	{name: "a paused client's reset is not seen", file: "proxy/session.go", tests: "TestLoopSeesThatAPausedClientHasGone", old: " && !s.clientGone\n", new: "\n"},
 	{name: "an address keeps its places", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tc.gate.leave(s.client.Addr(), c.now)\n", new: ""},
+	{name: "all who died in the accept queue count as one address", file: "proxy/core.go", in: e2e, tests: "TestDeadClientsTakeNoPlaces", old: "stats.AcceptErrors, !nameless(from.Addr())", new: "stats.AcceptErrors, from.IsValid()"},
 	{name: "a refused descriptor stays open", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tc.sys.close(fd, true)\n\t\tc.conns.Add(-1)\n", new: "\t\tc.conns.Add(-1)\n"},
 	{name: "every IPv6 address counts alone", file: "proxy/gate.go", tests: "TestGateTakesAnIPv6NetworkForOneAddress", old: "Prefix(64)", new: "Prefix(128)"},
 	{name: "an address sweep takes memory", file: "proxy/gate.go", tests: "TestGateIsBounded", old: "\t\th.forget(now)\n", new: ""},
