@@ -68,7 +68,18 @@ const (
 func newScript(seed uint64) *script {
 	r := rand.New(rand.NewPCG(seed, 0x706c616e))
 	s := &script{Seed: seed}
-	s.Flags = pick(r, [][]string{nil, nil, {"--max-buffer=8192"}, {"--loops=1"}, {"--accept=single"}, {"--cork"}, {"--log=/dev/null"}})
+	s.Flags = pick(r, [][]string{
+		nil, nil,
+		{"--max-buffer=8192"},
+		{"--loops=1"},
+		{"--accept=single"},
+		{"--cork"},
+		{"--log=/dev/null"},
+		{"--tunnel"},
+		{"--tunnel", "--loops=1"},
+		{"--zerocopy=on"},
+		{"--zerocopy=on", "--max-buffer=65536"},
+	})
 	budget := 16 << 20 // bytes in all
 	for range 1 + r.IntN(24) {
 		s.Conns = append(s.Conns, newScriptConn(r, &budget))

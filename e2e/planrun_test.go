@@ -54,7 +54,14 @@ func (s *script) performOn(t *testing.T, subject string) {
 	}
 	p.quiet()
 	p.reaches(stats{"connections": 0})
-	judgePlan(t, subject, p.stats(), acts)
+	counted := p.stats()
+	if slices.Contains(s.Flags, "--tunnel") && subject != relay {
+		if n := counted["msg_total"]; n != 0 {
+			t.Errorf("%v messages are counted in tunnels", n)
+		}
+		counted = nil
+	}
+	judgePlan(t, subject, counted, acts)
 }
 
 // inflict has the faults happen, each at its time.
@@ -233,7 +240,7 @@ func (a *act) reads(side int) error {
 	}
 }
 
-// judgePlan compares what arrived with what was sent, and the counters with both.
+// judgePlan compares what arrived with what was sent, and the counters, unless they are nil, with both.
 func judgePlan(t *testing.T, subject string, counted stats, acts []*act) {
 	t.Helper()
 	var least, most [2]int64
@@ -249,6 +256,9 @@ func judgePlan(t *testing.T, subject string, counted stats, acts []*act) {
 		if subject != relay { // which has no memory of a reset that it has seen while sending
 			a.judgeReset(t)
 		}
+	}
+	if counted == nil {
+		return // nobody looks into a tunnel
 	}
 	for side, n := range [2]float64{counted["msg_req"], counted["msg_ack"] + counted["msg_nak"]} {
 		if n < float64(least[side]) || n > float64(most[side]) {
