@@ -111,8 +111,9 @@ func TestRatePerIP(t *testing.T) {
 func TestDeadClientsTakeNoPlaces(t *testing.T) {
 	eachAccept(t, func(t *testing.T, engine, accept string) {
 		u := newUpstream(t)
-		u.serve(echo)
 		p := start(t, engine, u.addr, "--maxconn-per-ip=8", "--loops=2", "--accept="+accept)
+		beside(t, p, u)
+		u.serve(echo)
 		const addresses, each = 12, 6
 		p.signal(syscall.SIGSTOP)
 		for i := range addresses * each {

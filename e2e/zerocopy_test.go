@@ -66,6 +66,7 @@ func TestZeroCopyWithoutLockedMemory(t *testing.T) {
 				append(args, "--listen=127.0.0.1:0", "--forward="+u.addr, "--loops=1", "--zerocopy=on")...)
 			p := listens(t, "uring", startProcess(t, "prlimit", args, opts...))
 			t.Cleanup(p.check)
+			beside(t, p, u)
 			bigTalk(t, p, u)
 			p.reaches(stats{"connections": 0, "buffered_bytes": 0})
 			got := p.stats()
