@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"cmp"
-	"fmt"
-	"os"
 	"strings"
 	"testing"
 )
@@ -65,15 +63,12 @@ func TestSystemCallsFail(t *testing.T) {
 // (6.18: they do); what is registered for zero-copy send always does, and where that is refused it is counted.
 func TestNoLockedMemory(t *testing.T) {
 	t.Parallel()
-	for user, engine := range append([]string{"auto"}, engines...) {
+	for _, engine := range append([]string{"auto"}, engines...) {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			u := newUpstream(t)
 			u.serve(echo)
-			path, args, opts := command(engine)
-			args = append([]string{"--memlock=0:0", "setpriv", fmt.Sprintf("--reuid=%d", 20_000_000+4*os.Getpid()+user), "--clear-groups", path},
-				append(args, "--listen=127.0.0.1:0", "--forward="+u.addr, "--zerocopy=on")...)
-			child := startProcess(t, "prlimit", args, opts...)
+			child := limited(t, engine, memlock(0), "--listen=127.0.0.1:0", "--forward="+u.addr, "--zerocopy=on")
 			eventually(t, "the child listens or ends", func() bool { return child.exited() || listening.MatchString(child.errors()) })
 			if child.exited() {
 				if line := oneLine(t, child); child.exit() != 1 || !strings.Contains(line, "locked memory") || !strings.HasPrefix(engine, "uring") {

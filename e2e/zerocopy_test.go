@@ -1,8 +1,7 @@
 package e2e
 
 import (
-	"fmt"
-	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -53,18 +52,14 @@ func TestZeroCopy(t *testing.T) {
 }
 
 // Where too little memory can be locked everything is copied, which is said and counted; where some can, that is used. The rings
-// themselves count too: below half a MiB there is no io_uring at all, which is TestNoLockedMemory's. What is locked is counted by
-// user, so each proxy is one that nobody else is.
+// themselves count too, see TestLittleLockedMemory.
 func TestZeroCopyWithoutLockedMemory(t *testing.T) {
-	for user, limit := range []string{"1048576", "8388608"} {
-		denied := user == 0
-		t.Run(limit, func(t *testing.T) {
+	for _, limit := range []int{1 << 20, 8 << 20} {
+		denied := limit == 1<<20
+		t.Run(strconv.Itoa(limit), func(t *testing.T) {
 			t.Parallel()
 			u := newUpstream(t)
-			path, args, opts := command("uring")
-			args = append([]string{"--memlock=" + limit + ":" + limit, "setpriv", fmt.Sprintf("--reuid=%d", 100_000+2*os.Getpid()+user), "--clear-groups", path},
-				append(args, "--listen=127.0.0.1:0", "--forward="+u.addr, "--loops=1", "--zerocopy=on")...)
-			p := listens(t, "uring", startProcess(t, "prlimit", args, opts...))
+			p := listens(t, "uring", limited(t, "uring", memlock(limit), "--listen=127.0.0.1:0", "--forward="+u.addr, oneLoop, "--zerocopy=on"))
 			t.Cleanup(p.check)
 			beside(t, p, u)
 			bigTalk(t, p, u)

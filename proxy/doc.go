@@ -1,7 +1,7 @@
 // Package proxy relays Foo between clients and one upstream: sessions, their buffers and timers, and the two engines that
 // talk to the kernel.
 //
-//	Proxy ── New, Start, Drain, Stop, Snapshot                          proxy.go, acceptor.go, balance.go, cpus.go
+//	Proxy ── New, Start, Drain, Stop, Snapshot            proxy.go, open.go, acceptor.go, balance.go, cpus.go
 //	  └ worker × loops ── a goroutine on a locked, pinned thread        worker.go
 //	      ├ engine ── the loop: epoll.go, epoll_session.go
 //	      │                     uring.go, uring_accept.go, uring_session.go, uring_bulk.go, uring_tunnel.go,

@@ -73,16 +73,17 @@ func openLoopRig(t failer, engine string, change func(*Config)) *loopRig {
 		change(&cfg)
 	}
 	var err error
-	if r.proxy, err = New(cfg); err != nil {
+	if r.proxy, err = build(cfg); err != nil {
 		t.Fatal(err)
 	}
 	r.worker = r.proxy.workers[0]
 	r.core = r.worker.core
 	r.core.table.genFirst = genMask - 1 // generations wrap with the third session
 	r.loop = r.worker.engine.(interface{ turn() (bool, error) })
-	if err := r.worker.open(); err != nil {
+	if err := r.proxy.openEngines(); err != nil { // by this thread, since the worker has none
 		t.Fatal(err)
 	}
+	r.proxy.openLenders()
 	return r
 }
 

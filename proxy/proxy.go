@@ -43,6 +43,7 @@ type Proxy struct {
 	workers  []*worker
 	acceptor *acceptor
 	listen   *address
+	target   *address // the upstream
 	conns    atomic.Int64
 	gate     *gate
 	running  sync.WaitGroup
@@ -55,20 +56,33 @@ type Proxy struct {
 	uring    *uringSetup // nil = the loops run on epoll
 }
 
-// New opens the listeners and prepares the loops; clients can connect from then on and are served after Start. Errors are one
+// New opens the listeners and the loops' engines; clients can connect from then on and are served after Start. Errors are one
 // line that says what to do.
-func New(cfg Config) (_ *Proxy, err error) {
+func New(cfg Config) (*Proxy, error) {
+	p, err := build(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err = p.open(); err != nil {
+		p.release()
+		return nil, err
+	}
+	return p, nil
+}
+
+// build makes a Proxy whose loops have no threads yet.
+func build(cfg Config) (_ *Proxy, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
 	p := &Proxy{cfg: cfg, gate: newGate(&cfg), done: make(chan struct{})}
 	defer func() {
 		if err != nil {
+			p.closeEngines()
 			p.release()
 		}
 	}()
-	target, err := parseAddress(cfg.Forward)
-	if err != nil {
+	if p.target, err = parseAddress(cfg.Forward); err != nil {
 		return nil, fmt.Errorf("forward: %w", err)
 	}
 	if len(cfg.Inherited) == 0 {
@@ -86,10 +100,6 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if err = p.chooseEngine(); err != nil {
 		return nil, err
 	}
-	if cfg.mayLend() && (p.uring == nil || !p.uring.sendZC) {
-		cfg.Logger.Warn("everything is copied: zero-copy send takes io_uring with the features send-zc and registered-buffers",
-			"engine", p.info.Engine, "zerocopy", cfg.ZeroCopy)
-	}
 	if cfg.Log != "" {
 		p.log, err = accesslog.Open(accesslog.Options{
 			Path: cfg.Log, Format: cfg.LogFormat, Overflow: cfg.LogOverflow, Rings: len(cpus), RingBytes: logRingBytes,
@@ -103,36 +113,28 @@ func New(cfg Config) (_ *Proxy, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.choosePace(listeners, target)
+	p.choosePace(listeners, p.target)
 	if cfg.Accept == AcceptSingle {
-		p.acceptor = &acceptor{listener: listeners[0], flags: unix.SOCK_CLOEXEC, proxy: p, ended: make(chan struct{})}
-		if p.uring == nil {
-			p.acceptor.flags |= unix.SOCK_NONBLOCK
-		}
-	}
-	if p.uring != nil && p.acceptor == nil {
-		for _, fd := range listeners { // io_uring waits for a blocking socket, and reports EAGAIN for another
-			_ = unix.SetNonblock(fd, false)
-		}
+		p.acceptor = &acceptor{listener: listeners[0], proxy: p, ended: make(chan struct{})}
 	}
 	for i, cpu := range cpus {
-		w := &worker{name: p.info.Engine, cpu: cpu, listener: -1, ended: make(chan struct{})}
+		w := &worker{cpu: cpu, listener: -1, ended: make(chan struct{})}
 		p.workers = append(p.workers, w)
 		if p.acceptor == nil {
 			w.listener = listeners[i]
 		}
-		if err = p.prepare(w, i, target); err != nil {
+		if err = p.prepare(w, i); err != nil {
 			return nil, err
 		}
 	}
 	for _, w := range p.workers {
 		w.all = p.workers
 	}
-	return p, nil
+	return p, p.makeEngines()
 }
 
-// prepare gives a worker its core and engine.
-func (p *Proxy) prepare(w *worker, index int, target *address) error {
+// prepare gives a worker its core.
+func (p *Proxy) prepare(w *worker, index int) error {
 	reserved := 2 * p.cfg.MaxConn
 	memory, err := newSlab(sharedSegs + reserved)
 	if err != nil {
@@ -140,7 +142,7 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 	}
 	c := &core{
 		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
-		out: p.stats.Core(index), conns: &p.conns, load: new(atomic.Int64), gate: p.gate, upstream: target.ip, domain: [2]int{p.listen.domain, target.domain},
+		out: p.stats.Core(index), conns: &p.conns, load: new(atomic.Int64), gate: p.gate, upstream: p.target.ip, domain: [2]int{p.listen.domain, p.target.domain},
 		sys: linux{}, pipes: pipePool{sys: linux{}, most: p.cfg.MaxPipes}, pace: p.pace,
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
@@ -153,30 +155,6 @@ func (p *Proxy) prepare(w *worker, index int, target *address) error {
 		c.enableTracking()
 	}
 	c.notes = make([]violationNote, p.cfg.Violations)
-	if p.uring != nil {
-		w.engine, err = newUringEngine(c, w, target, *p.uring)
-	} else {
-		w.engine, err = newEpollEngine(c, w, target)
-	}
-	return err
-}
-
-// chooseEngine settles what Config.Engine means on this kernel.
-func (p *Proxy) chooseEngine() error {
-	p.info.Engine = EngineEpoll
-	if p.cfg.Engine == EngineEpoll {
-		return nil
-	}
-	setup, err := tryUring(p.cfg.RingTest)
-	switch {
-	case err == nil:
-		p.uring = setup
-		p.info.Engine = EngineUring
-	case p.cfg.Engine == EngineUring:
-		return err
-	default:
-		p.info.Fallback = err.Error()
-	}
 	return nil
 }
 
@@ -223,23 +201,20 @@ func closeAll(fds []int) {
 	}
 }
 
-// Start runs the loops and returns once they all serve, or one could not.
+// Start runs the loops.
 func (p *Proxy) Start() {
 	// A loop's thread keeps its scheduler slot while it is in a short system call; the others need slots beside.
 	runtime.GOMAXPROCS(len(p.workers) + 2)
-	var opening sync.WaitGroup
-	opening.Add(len(p.workers))
 	for _, w := range p.workers {
 		p.running.Add(1)
 		go func() {
 			defer p.running.Done()
-			if err := w.run(opening.Done); err != nil {
+			if err := w.do(w.run); err != nil {
 				p.failed <- err
 				p.tell(orderStop)
 			}
 		}()
 	}
-	opening.Wait()
 	if p.acceptor != nil {
 		p.acceptor.start()
 	}
@@ -265,6 +240,7 @@ func (p *Proxy) release() {
 		timer.Stop()
 	}
 	for _, w := range p.workers {
+		w.dismiss()
 		if w.listener >= 0 {
 			_ = unix.Close(w.listener)
 		}

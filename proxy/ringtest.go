@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -14,19 +15,18 @@ var everyFault = ringtest.Rates{
 	ShortSend: 4, EndMultishot: 5, PollFirst: 2, NoBuffers: 7, LateCancel: 2, EINTR: 11, EAGAIN: 13, EBUSY: 17, Shuffle: 3,
 }
 
-// tryUring looks whether this kernel carries a loop on io_uring, and how well; the error is one line that names the step
+// tryUring looks whether this kernel carries loops on io_uring, and how well; the error is one line that names the step
 // that failed, its errno and the remedy.
-func tryUring(test string) (*uringSetup, error) {
+func tryUring(test string, loops int) (*uringSetup, error) {
 	options, change, err := parseRingTest(test)
 	if err != nil {
 		return nil, err
 	}
-	report := ring.Probe(options)
-	if err := report.Err(); err != nil {
-		return nil, err
-	}
-	setup := newUringSetup(report)
+	setup := newUringSetup(ring.Probe(options), loops)
 	change(&setup)
+	if no := (*ring.Unusable)(nil); errors.As(setup.report.Err(), &no) {
+		return nil, setup.explain(no)
+	}
 	return &setup, nil
 }
 

@@ -80,10 +80,14 @@ type uringSetup struct {
 	sendZC          bool
 	buffers         int
 	faults          uint64 // seed of faults made for tests, 0 = none
+	loops           int
+	report          *ring.Report
+	grace           *ring.Grace // for the rings of all loops together
 }
 
-func newUringSetup(report *ring.Report) uringSetup {
+func newUringSetup(report *ring.Report, loops int) uringSetup {
 	return uringSetup{
+		report: report, loops: loops, grace: ring.NewGrace(),
 		params:  report.Params(ring.Params{Entries: uringEntries, Iovecs: uringVector}),
 		buffers: uringBuffers,
 
@@ -104,28 +108,35 @@ func newUringEngine(c *core, w *worker, target *address, setup uringSetup) (*uri
 	return e, nil
 }
 
-// open makes the ring, on the worker's thread, which is the only one that may use it.
+// open makes the ring, on the worker's thread, which is the only one that may use it. What it does not get for want of a resource is
+// a *ring.Unusable.
 func (e *uringEngine) open() (err error) {
-	if e.ring, err = ring.Setup(e.setup.params); err != nil {
+	err = e.setup.grace.Try(func() (err error) {
+		e.ring, err = ring.Setup(e.setup.params)
 		return err
+	})
+	if err != nil {
+		return e.setup.short(ring.FeatSetup, e.index, err)
 	}
 	if e.setup.faults != 0 {
 		e.ring.SetHook(ringtest.New(e.setup.faults+uint64(e.index), everyFault))
 	}
-	if e.bufs, err = e.ring.NewBufRing(uringGroup, e.slab.mem, segSize, e.setup.buffers, false); err != nil {
+	err = e.setup.grace.Try(func() (err error) {
+		e.bufs, err = e.ring.NewBufRing(uringGroup, e.slab.mem, segSize, e.setup.buffers, false)
 		return err
+	})
+	if err != nil {
+		return e.setup.short(ring.FeatBufRing, e.index, err)
 	}
 	if e.arena, err = ring.NewArena(4096); err != nil {
-		return err
+		return e.setup.short(ring.FeatSetup, e.index, err)
 	}
 	e.upstream = ring.NewSockaddrRaw(e.arena, e.target.bytes())
 	if e.ring.Flags()&ring.SetupDeferTaskrun != 0 {
 		e.scratch = e.direct.scratch
 	}
-	e.openLender()
 	e.readClock()
 	e.wheel.init(e.now)
-	e.refill()
 	return nil
 }
 

@@ -35,30 +35,47 @@ type worker struct {
 	shut    bool        // the loop takes no more of them
 	gifts   atomic.Bool // given is not empty
 
+	steps   chan func() error // for the thread; nil before it has begun
+	results chan error        // one for each step
+
 	asking sync.Mutex // one question at a time
 	asked  atomic.Pointer[question]
-	thread atomic.Int32  // the loop's thread, 0 before it runs
+	thread atomic.Int32  // the loop's thread, 0 before it has one
 	life   sync.Mutex    // guards the engine's end against a late wake
 	ended  chan struct{} // closed, under life, when the engine is
 }
 
-// run is the body of the worker's goroutine; it calls opened once it is known whether the loop can run.
-func (w *worker) run(opened func()) error {
-	defer w.close()
-	err := w.open()
-	opened()
-	if err != nil {
-		return err
-	}
-	return w.engine.run()
+// begin starts the worker's thread, which carries out what do gives it. It is locked before its affinity is set, else the
+// affinity would stay with whatever goroutine runs on it next, and never unlocked: it ends with the goroutine.
+func (w *worker) begin() {
+	w.steps, w.results = make(chan func() error), make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		for step := range w.steps {
+			w.results <- step()
+		}
+	}()
 }
 
-// open locks the thread before its affinity is set, else the affinity would stay with whatever goroutine runs on it next. It is
-// never unlocked: the thread ends with the goroutine.
+// do has the worker's thread carry out a step and waits for it; before there is a thread the caller's does.
+func (w *worker) do(step func() error) error {
+	if w.steps == nil {
+		return step()
+	}
+	w.steps <- step
+	return <-w.results
+}
+
+// dismiss ends the worker's thread.
+func (w *worker) dismiss() {
+	if w.steps != nil {
+		close(w.steps)
+	}
+}
+
+// open makes all that the loop can fail to get.
 func (w *worker) open() error {
-	runtime.LockOSThread()
 	w.thread.Store(int32(unix.Gettid()))
-	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("engine", w.name, "loop", strconv.Itoa(w.core.index))))
 	if w.cpu >= 0 {
 		var set unix.CPUSet
 		set.Set(w.cpu)
@@ -67,6 +84,13 @@ func (w *worker) open() error {
 		}
 	}
 	return w.engine.open()
+}
+
+// run is the loop, until it is told to end.
+func (w *worker) run() error {
+	defer w.close()
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("engine", w.name, "loop", strconv.Itoa(w.core.index))))
+	return w.engine.run()
 }
 
 func (w *worker) close() {

@@ -19,13 +19,17 @@ type Arena struct {
 
 // NewArena maps size bytes, rounded up to whole pages. Pages cost memory only once they are touched.
 func NewArena(size int) (*Arena, error) {
-	page := os.Getpagesize()
-	size = (size + page - 1) &^ (page - 1)
+	size = wholePages(size)
 	mem, err := mapMemory(-1, 0, size, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, fmt.Errorf("mapping %d bytes of kernel-visible memory: %w", size, err)
 	}
 	return &Arena{mem: mem}, nil
+}
+
+func wholePages(size int) int {
+	page := os.Getpagesize()
+	return (size + page - 1) &^ (page - 1)
 }
 
 // Bytes hands out n zeroed bytes at a multiple of align, a power of two up to the page size. It panics when the arena is

@@ -66,7 +66,7 @@ func (r *Ring) NewBufRing(group uint16, mem []byte, size, atOnce int, incrementa
 	if atOnce < 1 || atOnce > min(count, BufRingMax) {
 		return nil, fmt.Errorf("buffer ring: the kernel can have 1 to %d of %d buffers at once, not %d", min(count, BufRingMax), count, atOnce)
 	}
-	places := 1 << bits.Len(uint(2*atOnce-1))
+	places := bufRingPlaces(atOnce)
 	raw, err := mapMemory(-1, 0, places*int(unsafe.Sizeof(bufEntry{})), unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 	if err != nil {
 		return nil, err
@@ -87,6 +87,9 @@ func (r *Ring) NewBufRing(group uint16, mem []byte, size, atOnce int, incrementa
 	r.bufRings = append(r.bufRings, b)
 	return b, nil
 }
+
+// bufRingPlaces is twice the buffers that the kernel has at once, as a power of two.
+func bufRingPlaces(atOnce int) int { return 1 << bits.Len(uint(2*atOnce-1)) }
 
 // Group is the number to give to PrepRecv.
 func (b *BufRing) Group() uint16 { return b.group }

@@ -189,6 +189,8 @@ type Result struct {
 	State  State
 	Errno  unix.Errno
 	Reason string
+
+	mapping bool // it was mmap(2) that failed
 }
 
 // version is a kernel's version.

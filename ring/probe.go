@@ -31,13 +31,17 @@ type Report struct {
 
 	version version
 	results [featureCount]Result
+	grace   *Grace
 }
 
 // Probe tries every feature on rings of its own, in some milliseconds: set-up flags by setting up, operations by doing
 // them over loopback, receive paths by a self-test that checks data, order across many wraps, starvation and the end. It
 // runs on a thread of its own and leaves nothing behind.
 func Probe(o Options) *Report {
-	p := &Report{Disabled: readDisabled(), Memlock: limit(unix.RLIMIT_MEMLOCK), Nofile: limit(unix.RLIMIT_NOFILE)}
+	p := &Report{
+		Disabled: readDisabled(), Memlock: limit(unix.RLIMIT_MEMLOCK), Nofile: limit(unix.RLIMIT_NOFILE),
+		grace: NewGrace(),
+	}
 	var uts unix.Utsname
 	if unix.Uname(&uts) == nil {
 		p.Kernel = unix.ByteSliceToString(uts.Release[:])
@@ -64,12 +68,14 @@ func (p *Report) tryFeature(f Feature, o Options) Result {
 	if need, ok := p.lacks(f); ok {
 		return Result{State: p.results[need].State, Errno: p.results[need].Errno, Reason: "needs " + need.String()}
 	}
-	l := &lab{params: p.Params(Params{Entries: 8, CQEntries: 32, Iovecs: 2}), patience: labPatience}
-	defer l.clean()
-	if about.op != 0 && !l.announced(about.op) {
-		return Result{State: No, Reason: fmt.Sprintf("the kernel does not announce opcode %d", about.op)}
-	}
-	return judge(attempt(l, about.try))
+	return judge(p.grace.Try(func() error {
+		l := &lab{params: p.Params(Params{Entries: 8, CQEntries: 32, Iovecs: 2}), patience: labPatience}
+		defer l.clean()
+		if about.op != 0 && !l.announced(about.op) {
+			return fmt.Errorf("the kernel does not announce opcode %d", about.op)
+		}
+		return attempt(l, about.try)
+	}))
 }
 
 // lacks is the first feature that f needs and that is not there.
@@ -99,6 +105,8 @@ func judge(err error) Result {
 	}
 	res := Result{State: No, Reason: err.Error()}
 	errors.As(err, &res.Errno)
+	var call *os.SyscallError
+	res.mapping = errors.As(err, &call) && call.Syscall == "mmap"
 	switch res.Errno {
 	case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EAGAIN, unix.EADDRNOTAVAIL, unix.ENETUNREACH, unix.ENETDOWN,
 		unix.EOPNOTSUPP: // the sockets at hand do not do it: unix ones where TCP is not to be had

@@ -161,8 +161,8 @@ func TestReportText(t *testing.T) {
 	for f := range featureCount {
 		p.results[f] = Result{State: Yes}
 	}
-	p.results[FeatRecvMultishot] = Result{No, unix.EINVAL, "invalid argument"}
-	p.results[FeatRecvBundle] = Result{No, unix.EINVAL, "needs recv-multishot"}
+	p.results[FeatRecvMultishot] = Result{State: No, Errno: unix.EINVAL, Reason: "invalid argument"}
+	p.results[FeatRecvBundle] = Result{State: No, Errno: unix.EINVAL, Reason: "needs recv-multishot"}
 	text := p.String()
 	for _, want := range []string{
 		"kernel              5.19.2-x\n",
@@ -179,7 +179,7 @@ func TestReportText(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	p.results[FeatSetup] = Result{No, unix.EPERM, "io_uring_setup: operation not permitted"}
+	p.results[FeatSetup] = Result{State: No, Errno: unix.EPERM, Reason: "io_uring_setup: operation not permitted"}
 	const want = "io_uring is not usable: step setup: io_uring_setup: operation not permitted (EPERM); " +
 		"kernel.io_uring_disabled is 2; remedy: sysctl kernel.io_uring_disabled=0"
 	if err := p.Err(); err == nil || err.Error() != want {

@@ -77,11 +77,22 @@ func (u *Unusable) Error() string {
 func (p *Report) Err() error {
 	for f := range featureCount {
 		if features[f].required && !p.Has(f) {
-			r := p.results[f]
-			return &Unusable{Step: f, Errno: r.Errno, Reason: r.Reason, Disabled: p.Disabled, Remedy: p.remedy(f)}
+			return p.unusable(f, p.results[f], p.remedy(f))
 		}
 	}
 	return nil
+}
+
+func (p *Report) unusable(f Feature, r Result, remedy string) *Unusable {
+	return &Unusable{Step: f, Errno: r.Errno, Reason: r.Reason, Disabled: p.Disabled, Remedy: remedy}
+}
+
+// Failed says what it means that err has kept a loop from a feature that the probe has found.
+func (p *Report) Failed(f Feature, err error) *Unusable {
+	now := *p
+	now.Disabled = readDisabled()
+	r := judge(err)
+	return now.unusable(f, r, now.remedyFor(f, r))
 }
 
 // remedy says what would make a feature that is missing available.
@@ -89,7 +100,10 @@ func (p *Report) remedy(f Feature) string {
 	if need, ok := p.lacks(f); ok {
 		return p.remedy(need)
 	}
-	r := p.results[f]
+	return p.remedyFor(f, p.results[f])
+}
+
+func (p *Report) remedyFor(f Feature, r Result) string {
 	switch {
 	case r.Reason == reasonOff:
 		return "leave out the option that switches it off"
@@ -102,6 +116,8 @@ func (p *Report) remedy(f Feature) string {
 	case r.Errno == unix.EPERM || r.Errno == unix.EACCES || r.Errno == unix.ENOSYS:
 		return "let the sandbox allow io_uring_setup, io_uring_enter and io_uring_register " +
 			"(a container's default seccomp profile forbids them; so may a security module)"
+	case r.Errno == unix.ENOMEM && r.mapping:
+		return "raise the limit on address space (ulimit -v, LimitAS=), or sysctl vm.max_map_count"
 	case r.Errno == unix.ENOMEM:
 		return fmt.Sprintf("raise the limit on locked memory, which is %s (ulimit -l, LimitMEMLOCK=)", bytesText(p.Memlock.Soft))
 	case r.Errno == unix.EMFILE:

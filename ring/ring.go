@@ -2,6 +2,7 @@ package ring
 
 import (
 	"errors"
+	"math/bits"
 	"os"
 	"sync/atomic"
 	"unsafe"
@@ -15,6 +16,26 @@ type Params struct {
 	CQEntries uint32 // completions, at least Entries, rounded up; 0 means four times Entries
 	Iovecs    int    // length of the vector that every submission entry has for PrepSendv; 0 means none
 	Without   uint32 // set-up flags to go without, as if the kernel did not know them
+}
+
+// Locked is how many bytes a ring made by Params, and one buffer ring of which the kernel has atOnce buffers, count against
+// RLIMIT_MEMLOCK, on kernels that count them (6.18 does) and for users without CAP_IPC_LOCK.
+func (p Params) Locked(atOnce int) int {
+	const header = 512 // what stands before the queues in their mapping, at most
+	entries := 1 << bits.Len32(p.Entries-1)
+	completions := 4 * entries
+	if p.CQEntries != 0 {
+		completions = 1 << bits.Len32(max(p.CQEntries, uint32(entries))-1)
+	}
+	locked := 0
+	for _, size := range [...]int{
+		header + completions*int(unsafe.Sizeof(CQE{})) + entries*4,
+		entries * int(unsafe.Sizeof(SQE{})),
+		bufRingPlaces(atOnce) * int(unsafe.Sizeof(bufEntry{})),
+	} {
+		locked += wholePages(size)
+	}
+	return locked
 }
 
 // Ring is one io_uring with its two queues mapped. It belongs to the OS thread that set it up: every method but Fd must
