@@ -1,12 +1,20 @@
-//go:build mutants
-
 package proxy
+
+import "path/filepath"
 
 // mutant is one deliberate fault: in file, which holds old exactly once, old becomes new. The tests, of the file's own package
 // unless in names another one, must notice.
 type mutant struct{ name, file, old, new, tests, in string }
 
 const e2e = "./e2e"
+
+// at is the package whose tests are to notice a mutant.
+func (m *mutant) at() string {
+	if m.in != "" {
+		return m.in
+	}
+	return "./" + filepath.Dir(m.file)
+}
 
 var mutants = []mutant{
 	// Bytes.
@@ -81,7 +89,7 @@ var mutants = []mutant{
 	{name: "uring: receives under max-pending are not single", file: "proxy/uring_session.go", tests: "TestLoopHoldsToMaxPending", old: "\tcase d == client && e.cfg.MaxPending > 0:", new: "\tcase false:"},
 	{name: "a paused client's reset is not seen", file: "proxy/session.go", tests: "TestLoopSeesThatAPausedClientHasGone", old: " && !s.clientGone\n", new: "\n"},
 	{name: "an address keeps its places", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tc.gate.leave(s.client.Addr(), c.now)\n", new: ""},
-	{name: "all who died in the accept queue count as one address", file: "proxy/core.go", in: e2e, tests: "TestDeadClientsTakeNoPlaces", old: "stats.AcceptErrors, !nameless(from.Addr())", new: "stats.AcceptErrors, from.IsValid()"},
+	{name: "a client that has reset early has no address", file: "proxy/socket.go", in: e2e, tests: "TestEarlyResetByAddress", old: "unix.SOL_SOCKET, unix.SO_PEERNAME,", new: "unix.SOL_SOCKET, unix.SO_PEERCRED,"},
 	{name: "a refused descriptor stays open", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tc.sys.close(fd, true)\n\t\tc.conns.Add(-1)\n", new: "\t\tc.conns.Add(-1)\n"},
 	{name: "every IPv6 address counts alone", file: "proxy/gate.go", tests: "TestGateTakesAnIPv6NetworkForOneAddress", old: "Prefix(64)", new: "Prefix(128)"},
 	{name: "an address sweep takes memory", file: "proxy/gate.go", tests: "TestGateIsBounded", old: "\t\th.forget(now)\n", new: ""},

@@ -64,14 +64,6 @@ func TestMutants(t *testing.T) {
 	t.Logf("%d mutants of %d caught", caught, tried)
 }
 
-// at is the package whose tests are to notice a mutant.
-func (m *mutant) at() string {
-	if m.in != "" {
-		return m.in
-	}
-	return "./" + filepath.Dir(m.file)
-}
-
 // overlay writes the mutant's file and the description that go build -overlay takes, and returns the latter's path.
 func (m *mutant) overlay(t *testing.T, root string) string {
 	path := filepath.Join(root, m.file)
