@@ -36,7 +36,6 @@ func TestEightThousandHeld(t *testing.T) {
 			ok(t, servers[i].stream.(*net.TCPConn).SetWriteBuffer(16<<10))
 		}
 		p.counts(stats{"connections": n})
-		base := p.rss()
 		var sent atomic.Int64
 		poured := make(chan error, 1)
 		go func() {
@@ -45,11 +44,9 @@ func TestEightThousandHeld(t *testing.T) {
 		if stuck := steady(t, "the servers", sent.Load); stuck >= n/2*each*size {
 			t.Fatalf("%d of %d bytes were taken for readers that do not read", stuck, n/2*each*size)
 		}
-		grown := p.rss() - base
-		t.Logf("%d connections, %d of them stalled: %d MiB resident before, %d MiB more now", n, n/2, base>>20, grown>>20)
-		if most := memoryGrowth(runtime.NumCPU(), n/2, 0, 0); grown > most { // what connections take themselves is in the base
-			t.Errorf("resident memory grew by %d MiB, the formula allows %d", grown>>20, most>>20)
-		}
+		l, _ := p.flags()
+		l.loops, l.conns, l.flows, l.stalled = runtime.NumCPU(), n+1, 2*(n+1), n/2
+		p.within("half of the connections stalled", l)
 		k.holds("8000 connections, half of them stalled")
 		ok(t, forAll(n, func(i int) error {
 			if i%2 == 0 {

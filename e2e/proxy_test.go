@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +23,8 @@ type proxy struct {
 
 	threads    int64
 	goroutines float64
+	base       int64 // bytes of memory without pages of files, and KiB of those, before the first connection
+	files      int64
 	asking     sync.Mutex // one SIGUSR1 and its answer at a time
 	canary     *canary    // whose part the statistics are without; nil for none
 }
@@ -96,6 +97,7 @@ func listens(t testing.TB, engine string, child *process) *proxy {
 	}
 	p.fds, p.fdList = p.descriptors()
 	p.threads = p.status("Threads")
+	p.remember()
 	return p
 }
 
@@ -137,20 +139,20 @@ func (p *proxy) check() {
 	p.stop()
 }
 
-// idle waits until the child holds nothing any more: connections, bytes, operations, descriptors, threads.
+// idle waits until the child holds nothing any more: connections, bytes, operations, descriptors, threads. What memory it has had
+// meanwhile is within the documented bound.
 func (p *proxy) idle() {
 	p.t.Helper()
 	var s stats
 	var fds int
 	var list string
 	var inFlight []string
-	ofRuntime := float64(2 + runtime.GOMAXPROCS(0)) // goroutines of the collector, which come with its first cycle
 	if !holds(func() bool {
 		s = p.stats()
 		fds, list = p.descriptors()
 		inFlight = p.inFlight()
 		return s["connections"] == 0 && s["buffered_bytes"] == 0 && fds <= p.fds && len(inFlight) == 0 && s.ended() == s["connections_total"] &&
-			(p.engine == relay || s["goroutines"] <= p.goroutines+ofRuntime)
+			(p.engine == relay || s["goroutines"] <= p.goroutines+s["loops"]+4) // the collector's, which come with its first cycle
 	}) {
 		p.t.Errorf("not back at the base line: connections %v, %v of %v ended, buffered %v, in flight %v, goroutines %v (were %v), descriptors %d (were %d)\nwas:%s\nis: %s",
 			s["connections"], s.ended(), s["connections_total"], s["buffered_bytes"], inFlight, s["goroutines"], p.goroutines, fds, p.fds, p.fdList, list)
@@ -158,6 +160,7 @@ func (p *proxy) idle() {
 	if p.engine == relay {
 		return // it makes threads and goroutines as package net sees fit
 	}
+	p.within("at the end", p.most())
 	// The Go runtime starts threads of its own, for blocking calls; a leak is one per connection.
 	if n := p.status("Threads"); n > p.threads+8 {
 		p.t.Errorf("%d threads, %d at the start", n, p.threads)

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
+	"os"
 	"testing"
 )
 
@@ -50,14 +52,12 @@ func TestTunnelEndsBehindTheData(t *testing.T) {
 	})
 }
 
-// pipePages is how many pages a loop's pipes can take, as SECURITY.md has it: 32 MiB.
-const pipePages = 32 << 20 / 4096
-
 // A thousand tunnels whose clients stop reading, and then read on: more than there are pipes.
 func TestThousandTunnels(t *testing.T) {
 	eachEngineAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
-		p := launchPlain(t, engine, u.addr, []string{"--tunnel", "--loops=1"})
+		const loops = 2
+		p := launchPlain(t, engine, u.addr, []string{"--tunnel", fmt.Sprint("--loops=", loops)})
 		t.Cleanup(p.check)
 		const n, each, size = 1000, 4, 64 << 10
 		clients, servers := make([]*peer, n), make([]*peer, n)
@@ -71,8 +71,9 @@ func TestThousandTunnels(t *testing.T) {
 			poured <- forAll(n, func(i int) error { return servers[i].sendAll(acks(i, each, size)) })
 		}()
 		eventually(t, "pipes have run out", func() bool { return p.stats()["no_pipe"] > 0 })
-		if n, pages := p.pipes(); n <= 64 || pages > pipePages {
-			t.Errorf("%d pipes can take %d pages, want more than 64 and at most %d", n, pages, pipePages)
+		steady(t, "the bytes in pipes", func() int64 { return int64(p.piped()) })
+		if n, pages := p.pipes(); n <= loops*64 || pages*os.Getpagesize() > loops*perPipes {
+			t.Errorf("%d pipes can take %d pages, want more than %d and at most %d", n, pages, loops*64, loops*perPipes/os.Getpagesize())
 		}
 		ok(t, forAll(n, func(i int) error {
 			if err := clients[i].widen(); err != nil {
