@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // comeFrom connects a client from an address of its own on the loopback network and has a request answered. It returns nil when
@@ -107,7 +110,7 @@ func TestRatePerIP(t *testing.T) {
 }
 
 // Clients that are gone before they are accepted are nobody's: however many they are, and from however many addresses, none is
-// refused for what others have, and those who come after them have all their places. On io_uring they have no address any more.
+// refused for what others have, and those who come after them have all their places.
 func TestDeadClientsTakeNoPlaces(t *testing.T) {
 	eachAccept(t, func(t *testing.T, engine, accept string) {
 		u := newUpstream(t)
@@ -133,6 +136,84 @@ func TestDeadClientsTakeNoPlaces(t *testing.T) {
 		}
 		p.counts(stats{"refused_conns_per_ip": 0, "connections": addresses})
 	})
+}
+
+// A client that is gone before it is accepted has had its say, and its address: with limits as without, what it has sent arrives
+// whole, and then its reset, whichever loop has accepted it.
+func TestEarlyResetByAddress(t *testing.T) {
+	eachAccept(t, func(t *testing.T, engine, accept string) {
+		for _, flag := range []string{"--maxconn-per-ip=8", "--maxconn-per-ip=0"} {
+			path := filepath.Join(t.TempDir(), "log")
+			u := newUpstream(t)
+			p := start(t, engine, u.addr, flag, "--loops=2", "--accept="+accept, "--log="+path)
+			const n = 12 // at once: some of them are given to the other loop
+			p.signal(syscall.SIGSTOP)
+			for i := range n {
+				d := net.Dialer{Timeout: limit, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i))}}
+				conn, err := d.Dial("tcp", p.addr)
+				ok(t, err)
+				c := newPeer(t, conn, "client")
+				ok(t, c.send([]byte("REQ 1\n")))
+				ok(t, c.reset())
+			}
+			p.signal(syscall.SIGCONT)
+			for range n {
+				s := u.accept()
+				ok(t, s.expectText("REQ 1\n"))
+				ok(t, s.ends(rst))
+				s.Close()
+			}
+			p.reaches(stats{"msg_req": n, "connections_total": n, "connections": 0, "end_client_rst": n, "accept_errors": 0, "refused_conns_per_ip": 0})
+			eventually(t, "all of them are in the log", func() bool { return strings.Count(readFile(t, path), " CONN ") == n })
+			for i := range n {
+				if from := fmt.Sprintf(" client=127.0.0.%d:", 2+i); !strings.Contains(readFile(t, path), from) {
+					t.Errorf("nobody with%s in the log:\n%s", from, readFile(t, path))
+				}
+			}
+		}
+	})
+}
+
+// Many addresses, one after the other, take what the formula says.
+func TestAddressSweep(t *testing.T) {
+	const n = 10000
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		refuses := newUpstream(t)
+		refuses.l.Close()
+		p := launchPlain(t, engine, refuses.addr, []string{"--rate-per-ip=1", "--loops=2"})
+		t.Cleanup(p.check)
+		const workers = 16
+		ok(t, forAll(workers, func(w int) error {
+			for i := w; i < n; i += workers {
+				if err := passBy(net.IPv4(127, byte(1+i>>16), byte(i>>8), byte(i)), p.addr); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		p.reaches(stats{"connections_total": float64(n), "refused_rate_per_ip": 0, "connections": 0})
+		l, _ := p.flags()
+		l.loops, l.conns, l.addresses = 2, workers, min(n, addressesMost+workers)
+		p.within(fmt.Sprint(n, " addresses"), l)
+	})
+}
+
+// passBy connects a client from ip and waits for the proxy to end it.
+func passBy(ip net.IP, addr string) error {
+	d := net.Dialer{Timeout: limit, LocalAddr: &net.TCPAddr{IP: ip}, Control: func(_, _ string, c syscall.RawConn) (err error) {
+		cerr := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) })
+		return errors.Join(cerr, err)
+	}}
+	conn, err := d.Dial("tcp", addr)
+	if errors.Is(err, syscall.ECONNRESET) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c := &peer{conn.(stream), "client from " + ip.String()}
+	_, _, err = c.rest()
+	return errors.Join(err, c.reset()) // so that no port waits (TIME_WAIT)
 }
 
 // A unix socket's clients have no address.

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"fooproxy/accesslog"
 	"fooproxy/codec"
 	"fooproxy/stats"
@@ -68,18 +66,11 @@ func (c *core) admit() bool {
 
 // refused closes an accepted descriptor whose client's address has more than it may, and gives its place back. The client gets
 // RST: it cannot take that for an answer, and nothing of the connection stays here.
-//
-// A client that has reset its connection before anybody asked for its address (getpeername(2)) has none any more. Nobody can say
-// to whose limits it counts, so it goes as one that died in the accept queue does, and neither takes a place of a stranger's nor
-// gets by all limits.
 func (c *core) refused(fd int32, from netip.AddrPort) bool {
 	if c.gate == nil {
 		return false
 	}
-	why, ok := stats.AcceptErrors, !nameless(from.Addr())
-	if ok || c.domain[client] == unix.AF_UNIX {
-		why, ok = c.gate.enter(from.Addr(), c.now)
-	}
+	why, ok := c.gate.enter(from.Addr(), c.now)
 	if !ok {
 		c.local[why]++
 		c.sys.close(fd, true)
@@ -87,9 +78,6 @@ func (c *core) refused(fd int32, from netip.AddrPort) bool {
 	}
 	return !ok
 }
-
-// nameless says whether a is what is left of the address of a client that has gone.
-func nameless(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() }
 
 // begin makes a session for a client's descriptor. Its upstream is still to be connected.
 func (c *core) begin(fd int32, from netip.AddrPort) *session {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"net/netip"
 	"syscall"
 	"time"
 	"unsafe"
@@ -295,10 +296,7 @@ func (e *epollEngine) stopAccepting() {
 func (e *epollEngine) adopt(last bool) {
 	e.given = e.worker.take(e.given, last)
 	for _, fd := range e.given {
-		e.peer = unix.RawSockaddrAny{}
-		length := uint32(unsafe.Sizeof(e.peer))
-		_, _, _ = unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&e.peer)), uintptr(unsafe.Pointer(&length)))
-		e.begun(fd)
+		e.begun(fd, peerName(fd))
 		e.load.Add(-1)
 	}
 }
@@ -314,7 +312,7 @@ func (e *epollEngine) acceptAll() {
 		fd, errno := accept(e.worker.listener, &e.peer)
 		if errno == 0 {
 			if !e.worker.passOn(fd) {
-				e.begun(fd)
+				e.begun(fd, peerAddr(&e.peer))
 			}
 			continue
 		}
@@ -339,8 +337,7 @@ func (e *epollEngine) pauseAccept() {
 }
 
 // begun makes a session for an accepted descriptor and begins to connect its upstream.
-func (e *epollEngine) begun(fd int32) {
-	from := peerAddr(&e.peer)
+func (e *epollEngine) begun(fd int32, from netip.AddrPort) {
 	if e.refused(fd, from) {
 		return
 	}

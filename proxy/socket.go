@@ -120,6 +120,20 @@ func peerAddr(raw *unix.RawSockaddrAny) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// peerName asks for the address of an accepted socket's client. getpeername(2) does not tell it once the client has reset the
+// connection; SO_PEERNAME does. That wants a buffer no longer than the address is, so one of IPv6 is asked for again, whole.
+func peerName(fd int32) netip.AddrPort {
+	var raw unix.RawSockaddrAny
+	ask := func(length uint32) {
+		_, _, _ = unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERNAME,
+			uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&length)), 0)
+	}
+	if ask(unix.SizeofSockaddrInet4); raw.Addr.Family == unix.AF_INET6 {
+		ask(unix.SizeofSockaddrInet6)
+	}
+	return peerAddr(&raw)
+}
+
 // sharing says whether a listener shares its port with others of this process (SO_REUSEPORT). The first one is bound before it
 // is willing to share, so that a port that another process uses is seen to be in use.
 type sharing uint8

@@ -54,7 +54,6 @@ type uringEngine struct {
 	direct   direct // of tunnels
 	lender   lender
 	scratch  []byte // of drain; nil = no draining
-	peer     unix.RawSockaddrAny
 
 	ready    []ref // sessions that completions have touched
 	serving  []ref // the ready list being served

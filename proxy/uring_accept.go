@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"net/netip"
-	"unsafe"
-
 	"golang.org/x/sys/unix"
 
 	"fooproxy/ring"
@@ -89,16 +86,4 @@ func (e *uringEngine) emptyListener() {
 	}
 	closeSocket(int32(fd), false)
 	e.worker.listener = -1
-}
-
-// peerOf asks for the address of an accepted descriptor, which a multishot accept does not tell. It is 0.0.0.0:0 for one that
-// has been reset already.
-func (e *uringEngine) peerOf(fd int32) netip.AddrPort {
-	e.peer.Addr.Family = unix.AF_UNSPEC
-	length := uint32(unsafe.Sizeof(e.peer))
-	_, _, _ = unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&e.peer)), uintptr(unsafe.Pointer(&length)))
-	if e.peer.Addr.Family == unix.AF_UNSPEC && e.domain[client] != unix.AF_UNIX {
-		return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
-	}
-	return peerAddr(&e.peer)
 }

@@ -12,7 +12,7 @@ import (
 // begun makes a session for an accepted descriptor and begins to connect its upstream. Sockets are in blocking mode: for a
 // non-blocking one io_uring would report EAGAIN instead of waiting for the socket.
 func (e *uringEngine) begun(fd int32) {
-	from := e.peerOf(fd)
+	from := peerName(fd)
 	if e.refused(fd, from) {
 		return
 	}
