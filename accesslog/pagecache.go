@@ -1,6 +1,10 @@
 package accesslog
 
-import "golang.org/x/sys/unix"
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
 
 // A log that grows by hundreds of megabytes a second fills the page cache with what is seldom read again, and each page of
 // it is one that the kernel has to find, which on a virtual machine often means that the host has to: that costs several
@@ -12,28 +16,83 @@ const (
 	cacheBytes = 16 << 20 // of the end of the log that stay cached, for those who read it as it grows
 )
 
-// trimmer keeps the page cache of one file small. It is a goroutine of its own, since starting a write can wait for the disk,
-// as long as a disk that hangs: the writer never waits for it and passes over it when it is busy.
+// trimmer keeps the page cache of one file small, and then of another one. It is a goroutine of its own, since starting a write can
+// wait for the disk, as long as a disk that hangs: the writer never waits for it and passes over it when it is busy.
 type trimmer struct {
-	fd   int
-	ends chan int64 // where the file ended; closed when the writer has left the file
+	fd   int        // its own descriptor of the file
+	ends chan int64 // where the file ended, or fileLeft
 }
 
-// trim starts the trimmer of the file fd.
-func trim(fd int) (*trimmer, error) {
+// fileLeft is told to a trimmer when the writer has left its file.
+const fileLeft = -1
+
+// trimmers are those of a log: one for the file, and as many as still work on earlier ones. Who has nothing to do is kept for the
+// next file, so that rotating a log leaves nothing behind.
+type trimmers struct {
+	mu   sync.Mutex
+	idle []*trimmer
+	over bool // the log is closed
+}
+
+// trim starts a trimmer of the file fd.
+func (l *trimmers) trim(fd int) (*trimmer, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.idle); n > 0 {
+		t := l.idle[n-1]
+		l.idle = l.idle[:n-1]
+		t.fd = own
+		return t, nil
+	}
 	t := &trimmer{fd: own, ends: make(chan int64, 1)}
-	go t.run()
+	go t.run(l)
 	return t, nil
 }
 
-func (t *trimmer) run() {
-	defer unix.Close(t.fd)
+// keep takes back a trimmer that has left its file; false when there will be no other file.
+func (l *trimmers) keep(t *trimmer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.over {
+		l.idle = append(l.idle, t)
+	}
+	return !l.over
+}
+
+// end ends them all, each as soon as it has left its file.
+func (l *trimmers) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	for _, t := range l.idle {
+		close(t.ends)
+	}
+}
+
+// leave tells the trimmer that its file is left. That never waits: what it has not heard yet it need not hear.
+func (t *trimmer) leave() {
+	select {
+	case <-t.ends:
+	default:
+	}
+	t.ends <- fileLeft
+}
+
+func (t *trimmer) run(l *trimmers) {
 	started := int64(-1)
 	for end := range t.ends {
+		if end == fileLeft {
+			_ = unix.Close(t.fd)
+			if !l.keep(t) {
+				return
+			}
+			started = -1
+			continue
+		}
 		if started < 0 || started > end {
 			started = max(0, end-cacheStep) // the first time, or somebody has cut the file
 		}

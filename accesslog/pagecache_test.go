@@ -3,6 +3,7 @@ package accesslog
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
@@ -95,5 +96,42 @@ func TestWriterPassesOverABusyTrimmer(t *testing.T) {
 	}
 	if len(w.trimmer.ends) != 1 || w.untrimmed != 0 {
 		t.Errorf("%d ends wait, %d bytes are untold", len(w.trimmer.ends), w.untrimmed)
+	}
+}
+
+// A trimmer whose file is left is there for the next one, and rotating leaves nothing for the collector.
+func TestTrimmersAreKept(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	var l trimmers
+	idle := func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.idle) == 1
+	}
+	rotate := func() {
+		k, err := l.trim(int(null.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.ends <- cacheStep
+		k.leave()
+		for !idle() {
+			runtime.Gosched()
+		}
+	}
+	if n := testing.AllocsPerRun(100, rotate); n > 0 {
+		t.Errorf("%v objects for each file", n)
+	}
+	k := l.idle[0]
+	l.end()
+	if _, open := <-k.ends; open {
+		t.Error("a trimmer waits for another file after the end")
+	}
+	if _, err := unix.FcntlInt(uintptr(k.fd), unix.F_GETFD, 0); err == nil {
+		t.Error("its descriptor is still open")
 	}
 }

@@ -35,7 +35,8 @@ type writer struct {
 	torn      *Ring
 	tornBytes uint64
 
-	regular   bool     // fd is a regular file
+	regular   bool // fd is a regular file
+	trimmers  trimmers
 	trimmer   *trimmer // of fd; nil until cacheStep bytes were written
 	untrimmed int      // bytes written since the trimmer last heard of it
 
@@ -65,6 +66,7 @@ func (w *writer) run() {
 	w.takeOver()
 	l.result = w.drain()
 	w.release()
+	w.trimmers.end()
 	close(l.done)
 }
 
@@ -225,7 +227,7 @@ func (w *writer) grown(n int) {
 	}
 	w.untrimmed = 0
 	if w.trimmer == nil {
-		t, err := trim(w.fd)
+		t, err := w.trimmers.trim(w.fd)
 		if err != nil {
 			return // no descriptor left: later perhaps
 		}
@@ -249,7 +251,7 @@ func (w *writer) use(fd int) {
 
 func (w *writer) release() {
 	if w.trimmer != nil {
-		close(w.trimmer.ends)
+		w.trimmer.leave()
 	}
 	if w.log.path != Stdout {
 		_ = unix.Close(w.fd) // a write that the file system put off and lost is not ours to repeat

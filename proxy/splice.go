@@ -41,10 +41,12 @@ type pipePool struct {
 	made    int   // pipes there are
 	size    int   // what they can hold together
 	free    *pipe // larger ones first
+	closed  *pipe // what described pipes that there were, for others that there will be
 	spare   int   // length of free
 	unused  int   // how many of them nobody has needed since the last look
 	lookAt  int64 // when to look for those, 0 = there is none to spare
 	retryAt int64 // no pipe is made before
+	fds     [2]int32
 }
 
 // get takes an empty pipe, or returns nil when there are enough or the kernel has none.
@@ -122,11 +124,17 @@ func (l *pipePool) share() int {
 
 // open makes a pipe, or returns nil.
 func (l *pipePool) open() *pipe {
-	var fds [2]int32
-	if errno := l.sys.pipe(&fds); errno != 0 {
+	if errno := l.sys.pipe(&l.fds); errno != 0 {
 		return nil
 	}
-	p, share := &pipe{in: fds[1], out: fds[0]}, l.share()
+	p := l.closed
+	if p == nil {
+		p = new(pipe)
+	} else {
+		l.closed = p.next
+	}
+	*p = pipe{in: l.fds[1], out: l.fds[0]}
+	share := l.share()
 	for p.size = pipeSize; p.size >= pipeSizeMin; p.size >>= 1 {
 		if p.size <= share && l.sys.setPipeSize(p.in, p.size) == 0 {
 			return p
@@ -145,6 +153,7 @@ func (l *pipePool) drop(p *pipe) {
 func (l *pipePool) close(p *pipe) {
 	l.sys.close(p.in, false)
 	l.sys.close(p.out, false)
+	p.next, l.closed = l.closed, p
 }
 
 // A pipe's bytes are moved with its ends not blocking, and SPLICE_F_NONBLOCK says nothing about a socket: whether that blocks is

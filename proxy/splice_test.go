@@ -80,6 +80,22 @@ func TestPipesGoWhenNobodyNeedsThem(t *testing.T) {
 	}
 }
 
+// Pipes that are closed and made again leave nothing for the collector.
+func TestPipesLeaveNoGarbage(t *testing.T) {
+	l := &pipePool{sys: &pipeMaker{left: 1000}, most: 20}
+	if n := testing.AllocsPerRun(20, func() {
+		a, b := l.get(0), l.get(0)
+		l.put(a, 0)
+		l.put(b, 0)
+		l.clear()
+	}); n > 0 {
+		t.Errorf("%v objects for two pipes", n)
+	}
+	if l.made != 0 || l.size != 0 {
+		t.Errorf("%d pipes are left, of %d bytes", l.made, l.size)
+	}
+}
+
 // A pool that found none asks again, though not at once, and keeps only so many that are empty.
 func TestPipesAreAskedForAgain(t *testing.T) {
 	k := &pipeMaker{}

@@ -281,10 +281,21 @@ func (p *trackerPool) get(class int) *trackTable {
 	return &trackTable{class: class, entries: make([]trackEntry, trackSlots<<class+1)}
 }
 
-// put takes back a table whose index is all free.
+// put takes back a table whose index is all free. Where that are too many, larger ones go: a smaller one is needed again sooner,
+// and without end there would be garbage if what a flood has left kept the small ones out.
 func (p *trackerPool) put(t *trackTable) {
-	if p.spare+t.bytes() > trackSpare {
-		return
+	for class := len(p.free) - 1; p.spare+t.bytes() > trackSpare; {
+		if class <= t.class {
+			return
+		}
+		n := len(p.free[class])
+		if n == 0 {
+			class--
+			continue
+		}
+		p.spare -= p.free[class][n-1].bytes()
+		p.free[class][n-1] = nil
+		p.free[class] = p.free[class][:n-1]
 	}
 	t.live, t.used, t.free = 0, 0, 0
 	t.entries[0] = trackEntry{}

@@ -186,6 +186,33 @@ func TestPoolKeepsABoundedNumberOfTables(t *testing.T) {
 	}
 }
 
+// What a flood has left does not keep out the small tables that everybody needs, nor the other way round.
+func TestPoolKeepsSmallTables(t *testing.T) {
+	pool := newTrackerPool(1 << 16)
+	trackers := make([]*tracker, 1000)
+	each := func(requests int64) {
+		for i := range trackers {
+			if trackers[i] == nil {
+				trackers[i] = pool.tracker()
+			}
+			for seq := range requests {
+				trackers[i].add(seq, 0, 0)
+			}
+		}
+		for _, k := range trackers {
+			k.reset()
+		}
+	}
+	each(1000)
+	large := pool.spare
+	if n := testing.AllocsPerRun(10, func() { each(1) }); n > 0 {
+		t.Errorf("%v objects for a thousand requests after a flood", n)
+	}
+	if pool.spare > trackSpare || pool.spare < trackSpare/2 || len(pool.free[0]) != len(trackers) {
+		t.Errorf("the pool keeps %d bytes, %d before, %d tables of the smallest", pool.spare, large, len(pool.free[0]))
+	}
+}
+
 // Answers near the order of the requests need no index; the first that is farther away makes it.
 func TestIndexOnlyForAnswersFarFromTheOrder(t *testing.T) {
 	k := newTracker(100)
