@@ -274,6 +274,9 @@ func (t *talk) serverReads(p *peer, lines *progress) error {
 // serverWrites answers what has come, as far as the talk wants it, and then does what the talk wants.
 func (t *talk) serverWrites(p *peer, arrived *progress) error {
 	s, n := &t.atServer, t.answers()
+	if t.withhold != nil {
+		<-t.withhold
+	}
 	var buf []byte
 	for j := 0; j < n; {
 		if !arrived.await(t.order(j) + 1) {

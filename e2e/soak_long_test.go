@@ -34,21 +34,25 @@ type heldTalks struct {
 	once  sync.Once
 }
 
-// hold opens them.
+// hold opens them. Each has a request outstanding before the first is answered: no later moment has as many.
 func (s *soak) hold(span time.Duration) {
 	s.held.still, s.held.hurry = make(chan struct{}), make(chan struct{})
 	s.t.Cleanup(s.release)
 	if !s.long {
 		return
 	}
+	all := make(chan struct{})
+	defer close(all)
 	for range soakHeld {
 		t := &talk{
 			id: s.nextID(), client: clientWhole, server: serverAnswer, chunk: 48, reqMax: 20, ansMax: 20,
 			n: int(span/soakBeat)*4 + 20, late: true, rest: soakBeat, still: s.held.still, hurry: s.held.hurry,
+			withhold: all,
 		}
 		s.held.all.Go(func() { s.play(t) })
 	}
 	eventually(s.t, "all of them stand", func() bool { return s.p.stats()["connections"] > soakHeld })
+	steady(s.t, "what they have asked", func() int64 { return int64(s.p.stats()["outstanding"]) })
 }
 
 // heat adds as many clients again for the first part of a long run, in which storms are twice as big too: a load that has its

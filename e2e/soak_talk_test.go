@@ -51,6 +51,7 @@ type talk struct {
 	tunnel         bool          // its requests are none, and tunnelled
 	rest           time.Duration // between two writes of the client
 	still          chan struct{} // closed when it is to say nothing until hurry is
+	withhold       chan struct{} // the server answers nothing until it is closed; nil: at once
 	hurry          chan struct{} // closed when it is to rest no more
 
 	atClient, atServer sight
