@@ -15,11 +15,14 @@ import (
 )
 
 // network is a network namespace with a loopback of its own, held by a thread until the test ends. Making it takes root.
-type network struct{ calls chan func() }
+type network struct {
+	calls chan func()
+	file  *os.File
+}
 
 func newNetwork(t *testing.T) *network {
 	t.Helper()
-	n := &network{make(chan func())}
+	n := &network{calls: make(chan func())}
 	made := make(chan error)
 	go func() {
 		// A thread in another namespace must run nothing else. It goes back at the end instead of ending: children that it has
@@ -35,6 +38,11 @@ func newNetwork(t *testing.T) *network {
 			made <- err
 			return
 		}
+		if n.file, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+			made <- err
+			return
+		}
+		defer n.file.Close()
 		made <- sys.LoopbackUp()
 		for f := range n.calls {
 			f()
@@ -58,6 +66,28 @@ func (n *network) do(f func() error) error {
 		err = f()
 	}
 	return <-result
+}
+
+// visit is do for what may take its time and starts nothing that is to live on: it keeps nobody else waiting.
+func (n *network) visit(f func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer home.Close()
+	if err := os.NewSyscallError("setns", unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET)); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer func() {
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic(fmt.Sprintf("the thread cannot leave its network namespace: %v", err))
+		}
+		runtime.UnlockOSThread()
+	}()
+	return f()
 }
 
 // drop makes the kernel of the namespace drop TCP packets to and from a port: each one, or one in so many at random, but none of

@@ -8,12 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closedPort is an address of this host that nobody listens on: the port stays bound, so that nobody else gets it.
+// closedPort is an address of this host that nobody listens on: the port stays bound, so that nobody gets it who does not ask for it.
 func closedPort(t testing.TB) string {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	ok(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
+	ok(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
 	ok(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	name, err := unix.Getsockname(fd)
 	ok(t, err)
