@@ -202,6 +202,15 @@ func (p *peer) ends(in ...end) error {
 	return fmt.Errorf("%s: the stream ended with %s, want %v", p.name, e, in)
 }
 
+// asks has the kernel ask every second whether the other side of a TCP connection is still there: an RST that was lost does not
+// come again.
+func asks(c net.Conn) error {
+	if tcp, isTCP := c.(*net.TCPConn); isTCP {
+		return tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Second, Interval: time.Second})
+	}
+	return nil
+}
+
 // reset makes the kernel send an RST.
 func (p *peer) reset() error {
 	if c, isTCP := p.stream.(*net.TCPConn); isTCP {

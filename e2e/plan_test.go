@@ -26,6 +26,8 @@ const (
 	flagLog     = "--log=FILE" // a file of the test, which is judged
 	flagForward = "--on-violation=forward"
 	flagTunnel  = "--arbitrary=tunnel"
+
+	flagKeepAlive = "--keepalive=1s" // finds out what an RST that was lost would have told
 )
 
 // scriptConn is one connection. Pairs are of the client and the server.
@@ -103,6 +105,7 @@ func TestKeptPlans(t *testing.T) {
 	}
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
 			var s script
 			ok(t, json.Unmarshal([]byte(readFile(t, file)), &s))
 			s.perform(t)

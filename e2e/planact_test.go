@@ -47,12 +47,13 @@ func newAct(g *stage, conn int, c *scriptConn) *act {
 func (a *act) enters() error {
 	began := time.Now()
 	c, err := a.stage.dial(a.Rcvbuf[0])
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.began = began
 	if err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.began, a.ends[0], a.local, a.remote = began, c, c.LocalAddr(), c.RemoteAddr()
+	a.ends[0], a.local, a.remote = c, c.LocalAddr(), c.RemoteAddr()
 	return a.prepare(0)
 }
 
@@ -74,6 +75,9 @@ func (a *act) meets(s *peer, head string) (bool, error) {
 // prepare sets the sizes of a side's buffers. The client's receive buffer was set before its handshake.
 func (a *act) prepare(side int) error {
 	c := a.ends[side].stream.(*net.TCPConn)
+	if err := asks(c); err != nil {
+		return err
+	}
 	if a.Sndbuf[side] > 0 {
 		if err := c.SetWriteBuffer(a.Sndbuf[side]); err != nil {
 			return err
@@ -88,7 +92,9 @@ func (a *act) prepare(side int) error {
 func (a *act) play() error {
 	if a.At > 0 {
 		time.Sleep(time.Until(a.stage.began.Add(time.Duration(a.At) * time.Millisecond)))
-		if err := a.enters(); err != nil {
+		if err := a.enters(); isReset(err) {
+			return nil // an upstream that has died has reset it already
+		} else if err != nil {
 			return fmt.Errorf("connection %d: %w", a.conn, err)
 		}
 	}
@@ -190,10 +196,16 @@ func (a *act) leaves(side int) error {
 	}
 	a.acked[side] = max(0, a.sent[side].Load()-a.ends[side].queued())
 	a.gone[side].Store(true)
+	err := error(nil)
 	if a.End == endsClientRST || a.End == endsServerRST {
-		return a.ends[side].reset()
+		err = a.ends[side].reset()
+	} else {
+		err = a.ends[side].Close()
 	}
-	return a.ends[side].Close()
+	if errors.Is(err, net.ErrClosed) { // it has ended already
+		return nil
+	}
+	return err
 }
 
 // queued is how many bytes of what was sent the other side's kernel has not acknowledged.

@@ -116,16 +116,17 @@ func (s *script) drawFaults(r *rand.Rand) {
 // drawTroubles draws what goes on for a while, and connections that begin meanwhile or soon after.
 func (s *script) drawTroubles(r *rand.Rand) {
 	kinds := []string{"", "", faultRefuse, faultDeath, faultDescriptors, faultLoss}
-	troubled := false
+	var troubles []scriptFault
 	for range 2 {
-		f := scriptFault{Kind: pick(r, kinds), AfterMs: r.IntN(150), ForMs: 20 + r.IntN(150)}
+		f := scriptFault{Kind: pick(r, kinds), AfterMs: r.IntN(100), ForMs: 20 + r.IntN(180)}
 		switch f.Kind {
 		case "":
 			continue
 		case faultDescriptors:
-			f.Spare = r.IntN(6)
+			f.Spare = r.IntN(10) - 5
 		case faultLoss:
 			f.OneIn, f.Side = pick(r, []int{1, 2, 5, 20}), r.IntN(2)
+			s.Flags = append(s.Flags, flagKeepAlive)
 		case faultDeath:
 			for i := range s.Conns {
 				if c := &s.Conns[i]; c.survives() && c.Bad == nil && r.IntN(3) == 0 {
@@ -133,12 +134,15 @@ func (s *script) drawTroubles(r *rand.Rand) {
 				}
 			}
 		}
-		troubled = true
-		s.Faults = append(s.Faults, f)
+		troubles = append(troubles, f)
 	}
+	s.Faults = append(s.Faults, troubles...)
 	for i := range s.Conns {
-		if troubled && r.IntN(2) == 0 || r.IntN(20) == 0 {
-			s.Conns[i].At = 1 + r.IntN(400)
+		if len(troubles) > 0 && r.IntN(2) == 0 {
+			f := pick(r, troubles)
+			s.Conns[i].At = 1 + f.AfterMs + r.IntN(f.ForMs+60)
+		} else if r.IntN(20) == 0 {
+			s.Conns[i].At = 1 + r.IntN(300)
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (a *act) judge() {
 			if a.end[side] != fin {
 				t.Errorf("connection %d (%s): the stream of %s has ended with %q", a.conn, a.End, a.ends[side].name, a.end[side])
 			}
-		case a.stage.subject != relay && (a.At == 0 || a.End == endsDied): // the relay forgets what it has read when it cannot send
+		case a.stage.subject != relay && !a.unwanted() && (a.At == 0 || a.End == endsDied): // the relay forgets what it has read when it cannot send
 			least = min(a.acked[from], most)
 		}
 		if got := a.got[side]; got < least || got > most {

@@ -24,6 +24,9 @@ func (g *stage) judgeLog(counted stats) {
 		}
 	}
 	for _, a := range g.acts {
+		if a.local == nil {
+			continue
+		}
 		a.judgeLog(of[a.local.String()])
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // The naive relay: package net, two goroutines for each connection, no checks. It takes the proxy's --listen and --forward,
@@ -77,6 +78,10 @@ func (s *relayState) print() {
 func (s *relayState) acceptAll(l net.Listener, forward string) {
 	for {
 		c, err := l.Accept()
+		if errors.Is(err, syscall.EMFILE) {
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			return
 		}
@@ -94,6 +99,7 @@ func (s *relayState) acceptAll(l net.Listener, forward string) {
 			}
 			defer u.Close()
 			_ = together(
+				func() error { return errors.Join(asks(c), asks(u)) },
 				func() error { return s.relayOne(u.(stream), c.(stream)) },
 				func() error { return s.relayOne(c.(stream), u.(stream)) },
 			)
