@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"go/build"
+	gobuild "go/build"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -46,7 +46,7 @@ func testNames(t *testing.T, dir string) (names []string) {
 		t.Fatalf("no tests in %s: %v", dir, err)
 	}
 	for _, path := range paths {
-		if built, err := build.Default.MatchFile(dir, filepath.Base(path)); err != nil || !built {
+		if built, err := gobuild.Default.MatchFile(dir, filepath.Base(path)); err != nil || !built {
 			continue
 		}
 		text, err := os.ReadFile(path)
