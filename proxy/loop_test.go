@@ -155,6 +155,9 @@ func TestLoopHoldsBackAFastSide(t *testing.T) {
 		if sent == len(data) {
 			t.Error("everything was taken, and nobody reads")
 		}
+		if r.core.local[stats.ReadPauses] == 0 {
+			t.Error("no pause is counted")
+		}
 		r.move(other, client, []byte("REQ 1\n"), make([]byte, 6)) // nobody else is held up
 		got := 0
 		r.until("rest of the data", func() bool {

@@ -306,8 +306,8 @@ func (e *uringEngine) findDead(s *session) {
 	}
 }
 
-// lookAgain has a client that is not read because of its outstanding requests looked at now and then: nothing else would tell
-// that it has gone, and its requests may never be answered.
+// lookAgain has a session looked at in a while of which nothing may be heard until then: a client that is not read because of its
+// outstanding requests may have gone, and they may never be answered; a flow in bulk may have a peer that takes nothing.
 func (e *uringEngine) lookAgain(s *session) {
 	if s.recheck == 0 {
 		s.recheck = e.now + deadPeerCheck

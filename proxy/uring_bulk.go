@@ -85,8 +85,9 @@ func (e *uringEngine) pass(s *session, d side, data []byte) {
 	if len(data) == 0 {
 		return
 	}
-	e.holds(s, d)
 	if f.queue.write(e.slab, data) < len(data) {
 		e.kill(s, causeError) // no more is received than there are segments free, so this cannot be
+		return
 	}
+	e.queued(s, d, highWater) // drain reads no more until all of it is sent
 }

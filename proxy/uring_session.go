@@ -289,14 +289,17 @@ func (e *uringEngine) gather(f *flow) (n int) {
 // has half as much again.
 func (e *uringEngine) arm(s *session, d side) {
 	eng := &s.eng
+	bulk := eng.bulk[d] > 0
 	if s.flow[d].sending {
 		high := e.readLimit()
-		if eng.sentTurn[d] == e.turns {
+		switch {
+		case eng.sentTurn[d] == e.turns:
 			high += high / 2
+		case bulk:
+			high = highWater // drain reads no more until all of it is sent
 		}
 		e.queued(s, d, high)
 	}
-	bulk := eng.bulk[d] > 0
 	if d == client && s.blocked() {
 		e.lookAgain(s)
 	}
@@ -304,7 +307,11 @@ func (e *uringEngine) arm(s *session, d side) {
 		e.disarm(s, d)
 		return
 	}
-	if eng.armed[d] || eng.starved[d] || bulk && s.flow[d].queue.bytes > 0 { // drain goes on when the queue is sent
+	if eng.armed[d] || eng.starved[d] {
+		return
+	}
+	if bulk && s.flow[d].queue.bytes > 0 { // drain goes on when the queue is sent; if that takes long it is a pause
+		e.lookAgain(s)
 		return
 	}
 	switch fd := int(s.fd[d]); {
