@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"fooproxy/codec"
+	"fooproxy/ring/ringtest"
 	"fooproxy/stats"
 )
 
@@ -154,7 +155,14 @@ func TestLoopAgainstRandomPeers(t *testing.T) {
 					kind(cfg)
 					cfg.MaxBuffer = buffer
 				})
+				if name != "faults" {
+					rapid.Check(t, r.talk)
+					return
+				}
+				faults := ringtest.New(7, everyFault)
+				r.loop.(*uringEngine).ring.SetHook(faults)
 				rapid.Check(t, r.talk)
+				everyFaultCame(t, faults)
 			})
 		}
 	}
