@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"fooproxy/proxy"
 )
 
@@ -20,6 +22,13 @@ func TestMain(m *testing.M) {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, func(cfg proxy.Config) (service, error) {
 			return newFake(cfg.Listen), nil
 		}))
+	case "early":
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, func(cfg proxy.Config) (service, error) {
+			for _, sig := range early { // who connects before start has returned may send one already
+				_ = unix.Kill(os.Getpid(), sig)
+			}
+			return newFake(cfg.Listen), nil
+		}))
 	case "refuse":
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, func(proxy.Config) (service, error) {
 			return nil, errors.New("--listen: address in use; choose another port")
@@ -27,6 +36,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+// early are signals that come while the listeners are being opened.
+var early = []unix.Signal{unix.SIGUSR1, unix.SIGHUP, unix.SIGPIPE, unix.SIGTERM}
 
 // child prepares fooproxy as a process of its own. The service behind it is a fake; the end-to-end tests have the real one.
 func child(t *testing.T, env []string, args ...string) *exec.Cmd {

@@ -142,6 +142,15 @@ func TestSignalsUntilTheVeryEnd(t *testing.T) {
 	}
 }
 
+// Handlers are there before the listeners are: a signal that comes as soon as anybody can know of the process is heard.
+func TestSignalsWhileTheListenersOpen(t *testing.T) {
+	code, stdout, stderr := outcome(t, []string{childEnv + "=early"})
+	if code != exitClean || !strings.HasPrefix(stdout, "msg_total 0\n") || !strings.Contains(stderr, "hang-up ignored") ||
+		!strings.Contains(stderr, "msg=stopped") {
+		t.Errorf("exit %d (-1 is death by a signal), stdout:\n%sstderr:\n%s", code, stdout, stderr)
+	}
+}
+
 // zombie tells whether a child has ended and only waits to be reaped.
 func zombie(pid int) bool {
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
