@@ -2,26 +2,25 @@ package e2e
 
 import (
 	"cmp"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
 // traced starts the subject under strace, which makes system calls fail as the injections say. With -D the tracer is a
-// grandchild, so that the child is the proxy itself. Only errors are injected: a made-up success would lose data.
-func traced(t *testing.T, engine, forward string, injections []string, flags ...string) *proxy {
+// grandchild, so that the child is the proxy itself. Only errors are injected: a made-up success would lose data. The trace says
+// what was injected.
+func traced(t *testing.T, engine, forward, injection, trace string, flags ...string) *proxy {
 	t.Helper()
 	path, args, opts := command(engine)
-	return listens(t, engine, startTraced(t, injections, append([]string{path}, append(args,
+	return listens(t, engine, startTraced(t, injection, trace, append([]string{path}, append(args,
 		append([]string{"--listen=127.0.0.1:0", "--forward=" + forward}, flags...)...)...), opts...))
 }
 
-func startTraced(t *testing.T, injections, command []string, opts ...option) *process {
+func startTraced(t *testing.T, injection, trace string, command []string, opts ...option) *process {
 	t.Helper()
-	args := []string{"-D", "-f", "-qqq", "-o", "/dev/null"}
-	for _, i := range injections {
-		call, _, _ := strings.Cut(i, ":")
-		args = append(args, "-e", "trace="+call, "-e", "inject="+i)
-	}
+	call, _, _ := strings.Cut(injection, ":")
+	args := []string{"-D", "-f", "-qqq", "-o", trace, "-e", "trace=" + call, "-e", "inject=" + injection}
 	return startProcess(t, "strace", append(args, command...), opts...)
 }
 
@@ -48,12 +47,16 @@ func TestSystemCallsFail(t *testing.T) {
 				}
 				u := newUpstream(t)
 				u.serve(echo)
-				p := traced(t, engine, u.addr, []string{row.inject}, "--loops=1", cmp.Or(row.flag, "--accept=reuseport"))
+				trace := filepath.Join(t.TempDir(), "trace")
+				p := traced(t, engine, u.addr, row.inject, trace, "--loops=1", cmp.Or(row.flag, "--accept=reuseport"))
 				t.Cleanup(p.check)
 				beside(t, p, u)
 				const conns, rounds, batch = 6, 6, 30
 				ok(t, forAll(conns, func(i int) error { return rally(p.addr, i, rounds, batch) }))
 				p.reaches(stats{"msg_req": conns * rounds * batch, "msg_ack": conns * rounds * batch, "connections": 0})
+				eventually(t, "the trace has a call that was made to fail", func() bool {
+					return strings.Contains(readFile(t, trace), "(INJECTED)")
+				})
 			})
 		})
 	}

@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -102,7 +104,26 @@ func (n *network) drop(port, oneIn int, spared ...string) error {
 		_, from, _ := net.SplitHostPort(addr)
 		rules = append(rules, "tcp sport "+from+" accept", "tcp dport "+from+" accept")
 	}
-	return n.filter(append(rules, fmt.Sprintf("tcp dport %d %sdrop", port, chance), fmt.Sprintf("tcp sport %d %sdrop", port, chance))...)
+	return n.filter(append(rules,
+		fmt.Sprintf("tcp dport %d %scounter drop", port, chance), fmt.Sprintf("tcp sport %d %scounter drop", port, chance))...)
+}
+
+var counted = regexp.MustCompile(`counter packets (\d+)`)
+
+// struck is how many packets have met a rule that counts, since filter was called last.
+func (n *network) struck(t testing.TB) (packets int) {
+	t.Helper()
+	var out []byte
+	ok(t, n.do(func() (err error) {
+		out, err = exec.Command("nft", "list", "table", "ip", "faults").Output()
+		return err
+	}))
+	for _, m := range counted.FindAllSubmatch(out, -1) {
+		count, err := strconv.Atoi(string(m[1]))
+		ok(t, err)
+		packets += count
+	}
+	return packets
 }
 
 // filter has the namespace's packets go through these rules of nft(8), instead of any before.

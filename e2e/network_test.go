@@ -58,26 +58,73 @@ func TestPacketLoss(t *testing.T) {
 				ok(t, n.drop(row.port, 20, k.client, k.server))
 				ok(t, forAll(conns, func(i int) error { return rallyOn(clients[i], i, rounds, batch) }))
 				k.check()
+				if n.struck(t) == 0 {
+					t.Error("no packet was lost")
+				}
 				p.reaches(stats{"msg_req": conns * rounds * batch, "msg_ack": conns * rounds * batch, "connections": 0})
 			})
 		})
 	}
 }
 
-// The network to the server becomes a black hole for a connection in the middle of its streams: the idle time-out ends it, and
-// what had arrived was what was sent.
+// The network to the server or to the client becomes a black hole for a connection in the middle of its streams: the idle time-out
+// ends it, and what had arrived was what was sent.
 func TestBlackHole(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		port int
+	}{{"server", 8000}, {"client", 9000}} {
+		t.Run(row.name, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, engine string) {
+				n := newNetwork(t)
+				p, u := insideAt(t, n, engine, "127.0.0.1:9000", "--timeout-idle=300ms")
+				var k *canary
+				var c, s *peer
+				ok(t, n.do(func() error { // there clients are dialled
+					k = beside(t, p, u)
+					c, s = p.pair(u)
+					return nil
+				}))
+				x := cross(t, c, s, "cs")
+				ok(t, n.drop(row.port, 1, k.client, k.server))
+				p.reaches(stats{"end_idle": 1, "connections": 0})
+				lost := c // to whom nothing has come any more
+				if row.port == 8000 {
+					lost = s
+				}
+				lost.Close()
+				x.ended(t)
+				c.Close()
+				s.Close()
+			})
+		})
+	}
+}
+
+// A client resets its connection behind requests that a black hole swallows: the RST waits for them to be delivered, but no longer
+// than a connection may be half closed.
+func TestResetBeforeABlackHole(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		n := newNetwork(t)
-		p, u := inside(t, n, engine, "--timeout-idle=300ms")
-		k := beside(t, p, u)
-		c, s := p.pair(u)
-		x := cross(t, c, s, "cs")
+		p, u := insideAt(t, n, engine, "127.0.0.1:9000", "--timeout-half-close=300ms")
+		var k *canary
+		var c, s *peer
+		ok(t, n.do(func() error {
+			k = beside(t, p, u)
+			c, s = p.pair(u)
+			return nil
+		}))
+		ok(t, c.send([]byte("REQ 1\n")))
+		ok(t, s.expectText("REQ 1\n"))
 		ok(t, n.drop(8000, 1, k.server))
-		p.reaches(stats{"end_idle": 1, "connections": 0})
-		s.Close() // to its server nothing has come any more
-		x.ended(t)
-		c.Close()
+		ok(t, c.send(requests(1, 20, 500).bytes()))
+		ok(t, c.delivered())
+		ok(t, c.reset())
+		p.reaches(stats{"end_client_rst": 1, "msg_req": 21, "connections": 0, "buffered_bytes": 0})
+		if n.struck(t) == 0 {
+			t.Error("nothing was swallowed")
+		}
+		s.Close()
 	})
 }
 
@@ -92,8 +139,9 @@ func TestLostReset(t *testing.T) {
 		ok(t, s.expectText("REQ 1\n"))
 		ok(t, s.send([]byte("ACK 1\n")))
 		ok(t, c.expectText("ACK 1\n"))
-		ok(t, n.filter("tcp sport 8000 tcp flags & rst == rst drop"))
+		ok(t, n.filter("tcp sport 8000 tcp flags & rst == rst counter drop"))
 		ok(t, s.reset())
+		eventually(t, "the reset is lost", func() bool { return n.struck(t) > 0 })
 		ok(t, n.filter())
 		p.reaches(stats{"connections": 1})
 		ok(t, c.ends(fin, rst)) // a unix socket knows no RST

@@ -15,7 +15,7 @@ func TestUringRefused(t *testing.T) {
 		t.Run(errno, func(t *testing.T) {
 			t.Parallel()
 			refused(t, errno, func(args []string, opts ...option) *process {
-				return startTraced(t, []string{"io_uring_setup:error=" + errno}, args, opts...)
+				return startTraced(t, "io_uring_setup:error="+errno, os.DevNull, args, opts...)
 			})
 		})
 	}

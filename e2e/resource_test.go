@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -140,18 +142,32 @@ func TestHalfClosedTakesNoCPU(t *testing.T) {
 	})
 }
 
-// Clients that are gone before they are accepted do no harm.
+// accepts wants so many clients that are gone to have been taken from the accept queue, each of them counted, and one that comes
+// after them to be served.
+func (p *proxy) accepts(gone int) {
+	p.t.Helper()
+	eventually(p.t, "all that are gone have been taken", func() bool {
+		s := p.stats()
+		return s["connections_total"]+s["accept_errors"] == float64(gone) && s["connections"] == 0
+	})
+	ok(p.t, rally(p.addr, 1, 2, 20))
+	p.reaches(stats{"connections": 0})
+}
+
+// Clients that are gone before they are accepted do no harm: accepting goes on.
 func TestAbortedBeforeAccept(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		u.serve(echo)
 		p := start(t, engine, u.addr, oneLoop)
 		k := measured(t, p, u)
+		var gone atomic.Int64
 		abort := func(i int) error {
 			c, err := connect(p.addr, 0)
 			if err != nil {
 				return err
 			}
+			gone.Add(1)
 			if i%2 == 0 {
 				_ = c.send([]byte("REQ 1\n"))
 			}
@@ -169,7 +185,7 @@ func TestAbortedBeforeAccept(t *testing.T) {
 		k.holds("clients that abort")
 		ok(t, end())
 		k.check()
-		p.reaches(stats{"connections": 0})
+		p.accepts(int(gone.Load()))
 	})
 }
 
@@ -181,7 +197,8 @@ func TestDeadInAcceptQueue(t *testing.T) {
 		p := start(t, engine, u.addr, oneLoop)
 		k := measured(t, p, u)
 		p.signal(syscall.SIGSTOP)
-		for range 100 {
+		const gone = 100
+		for range gone {
 			c := p.dial()
 			ok(t, c.send([]byte("REQ 1\n")))
 			ok(t, c.reset())
@@ -189,7 +206,7 @@ func TestDeadInAcceptQueue(t *testing.T) {
 		p.signal(syscall.SIGCONT)
 		k.holds("a queue of dead clients")
 		k.check()
-		p.reaches(stats{"connections": 0})
+		p.accepts(gone)
 	})
 }
 
@@ -213,21 +230,43 @@ func TestMaxConn(t *testing.T) {
 	})
 }
 
-// A maxconn beyond the descriptor limit is lowered, with a warning.
+// A maxconn beyond the soft limit of descriptors raises that to the hard one; one beyond the hard limit is lowered, with a warning,
+// to as many as there are descriptors for.
 func TestMaxConnAboveLimit(t *testing.T) {
-	eachEngine(t, func(t *testing.T, engine string) {
-		u := newUpstream(t)
-		p := start(t, engine, u.addr, "--maxconn=1000000")
-		if !strings.Contains(p.errors(), "level=WARN") || !strings.Contains(p.errors(), "maxconn") {
-			t.Errorf("no warning about maxconn:\n%s", p.errors())
-		}
-		var limit unix.Rlimit
-		ok(t, unix.Prlimit(p.pid(), unix.RLIMIT_NOFILE, nil, &limit))
-		if limit.Cur != limit.Max {
-			t.Errorf("the soft limit is %d, the hard one %d", limit.Cur, limit.Max)
-		}
-		if n := p.stats()["maxconn"]; n < 1 || n > float64(limit.Cur)/2 {
-			t.Errorf("maxconn is %v with %d descriptors", n, limit.Cur)
+	eachEngineAlone(t, func(t *testing.T, engine string) {
+		const soft, hard = 120, 600
+		for _, row := range []struct {
+			asked  int
+			lowers bool
+		}{{200, false}, {1_000_000, true}} {
+			u := newUpstream(t)
+			u.serve(echo)
+			path, args, opts := command(engine)
+			args = append([]string{fmt.Sprintf("--nofile=%d:%d", soft, hard), path}, args...)
+			args = append(args, "--listen=127.0.0.1:0", "--forward="+u.addr, "--loops=1", fmt.Sprintf("--maxconn=%d", row.asked))
+			p := listens(t, engine, startProcess(t, "prlimit", args, opts...)) // which becomes the proxy
+			t.Cleanup(p.check)
+			if warned := strings.Contains(p.errors(), "level=WARN msg=\"maxconn lowered"); warned != row.lowers {
+				t.Errorf("maxconn=%d: the warning is given: %v\n%s", row.asked, warned, p.errors())
+			}
+			var limit unix.Rlimit
+			ok(t, unix.Prlimit(p.pid(), unix.RLIMIT_NOFILE, nil, &limit))
+			if limit.Cur != hard || limit.Max != hard {
+				t.Errorf("the soft limit is %d, the hard one %d, want %d", limit.Cur, limit.Max, hard)
+			}
+			n := int(p.stats()["maxconn"])
+			if !row.lowers && n != row.asked || row.lowers && (n <= soft || n > hard/2) {
+				t.Errorf("of maxconn=%d %d are left with %d descriptors", row.asked, n, hard)
+			}
+			clients := make([]*peer, n)
+			for i := range clients {
+				clients[i] = p.dial()
+				ok(t, trip(clients[i], i%50))
+			}
+			p.counts(stats{"connections": float64(n), "accept_errors": 0, "end_connect_error": 0})
+			for _, c := range clients {
+				c.Close()
+			}
 		}
 	})
 }

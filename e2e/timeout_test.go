@@ -46,8 +46,10 @@ func TestSlowLoris(t *testing.T) {
 		if thorough {
 			n, patience, rest = 5000, 15*time.Second, 5*time.Second
 		}
-		p := start(t, engine, u.addr, "--timeout-line="+patience.String())
+		p := launchPlain(t, engine, u.addr, []string{"--timeout-line=" + patience.String()})
+		t.Cleanup(p.check)
 		k := measured(t, p, u)
+		base := p.rss()
 		var begun sync.WaitGroup
 		begun.Add(n)
 		done := make(chan error, 1)
@@ -70,12 +72,24 @@ func TestSlowLoris(t *testing.T) {
 			})
 		}()
 		begun.Wait()
+		k.live()
+		grown := p.rss() - base
+		t.Logf("%d bytes of resident memory for each of %d", grown/int64(n), n)
+		if grown > int64(n)*lorisSize+lorisRoom {
+			t.Errorf("resident memory grew by %d bytes for %d clients", grown, n)
+		}
 		k.holds("slow lorises")
 		ok(t, <-done)
 		k.check()
 		p.reaches(stats{"end_line_timeout": float64(n), "connections": 0})
 	})
 }
+
+// What a client that is slow may take of resident memory: no more than one that is quiet, and what all of them have the runtime take.
+const (
+	lorisSize = 4 << 10
+	lorisRoom = 4 << 20
+)
 
 // trickle sends a byte now and then until gone is closed.
 func trickle(c *peer, rest time.Duration, gone <-chan struct{}) {
