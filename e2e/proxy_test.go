@@ -130,6 +130,9 @@ func awaitAddr(t testing.TB, child *process) (addr string) {
 // check is the end of every test that ran well: everything is back, and the child ends as it should.
 func (p *proxy) check() {
 	if p.t.Failed() || p.exited() {
+		if p.exited() && p.cmd.ProcessState.ExitCode() != 0 {
+			p.t.Errorf("the child has ended with code %d", p.cmd.ProcessState.ExitCode())
+		}
 		p.verdict()
 		p.logStats()
 		return

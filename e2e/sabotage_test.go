@@ -119,14 +119,28 @@ func TestRelayIsCaught(t *testing.T) {
 	}
 }
 
+// A canary is heard: beside a proxy that is as it should be it is content, and beside one that lets a connection wait for others,
+// without a wrong byte, it is not.
+func TestCanaryIsHeard(t *testing.T) {
+	takesLong(t)
+	const name = "TestEndsDisturbNobody"
+	for fault, want := range map[string]string{"none": "PASS", faultCrowd: "FAIL"} {
+		result := runAgainstRelay(t, fault, limit.String(), []string{name}, envFaults+"=1")
+		if result[name] != want {
+			t.Errorf("%s: %s against a relay with the fault %q, want %s", name, result[name], fault, want)
+		}
+	}
+}
+
 var verdictLine = regexp.MustCompile(`(?m)^--- (PASS|FAIL): (\w+) `)
 
 // runAgainstRelay runs some tests of this binary in a process of their own, with the relay as their subject, and returns PASS
 // or FAIL for each.
-func runAgainstRelay(t *testing.T, fault, wait string, tests []string) map[string]string {
+func runAgainstRelay(t *testing.T, fault, wait string, tests []string, env ...string) map[string]string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.v", "-test.parallel=16", "-test.run=^("+strings.Join(tests, "|")+")$")
 	cmd.Env = append(cleanEnv(), envEngines+"="+relay, envBin+"="+binDir, envFault+"="+fault, envLimit+"="+wait)
+	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
