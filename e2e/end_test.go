@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"sync/atomic"
 	"testing"
 )
@@ -201,6 +202,16 @@ func (p *peer) endsWith(sent []byte, all bool) error {
 	_ = p.Close()
 	if err == nil && (all && len(got) != len(sent) || !bytes.HasPrefix(sent, got)) {
 		err = fmt.Errorf("%s: %w", p.name, differs(got, bytes.NewReader(sent)))
+	}
+	return err
+}
+
+// cutShort wants a stream to end by RST, after a part of what was sent.
+func (p *peer) cutShort(sent io.Reader) error {
+	var seen sight
+	err := seen.read(p, sent, newProgress())
+	if err == nil && seen.end != rst {
+		err = fmt.Errorf("%s: a stream that was cut short after %d bytes ends with %q, want %s", p.name, seen.in, seen.end, rst)
 	}
 	return err
 }

@@ -97,13 +97,18 @@ func TestEndlessLine(t *testing.T) {
 				return nil
 			},
 			func() error {
-				got, _, err := s.rest()
+				got, how, err := s.rest()
+				if how != fin {
+					err = errors.Join(err, fmt.Errorf("the stream ended with %q, want %s", how, fin))
+				}
 				want := strings.NewReader(("REQ 1 " + strings.Repeat("x", 16<<20))[:16<<20])
-				return errors.Join(err, differs(got, want))
+				return errors.Join(err, differs(got, want), s.Close(), c.leaves())
 			},
 		))
-		c.Close()
-		s.Close()
 		p.reaches(stats{"end_violation_request": 1, "connections": 0})
+		c.Close()
 	})
 }
+
+// leaves wants the proxy to end a connection that has nothing more to say, in whatever way.
+func (p *peer) leaves() error { return p.ends(fin, rst) }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -100,16 +101,19 @@ func TestLogFields(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := start(t, engine, u.addr, "--log="+log)
+		const slow = 30 * time.Millisecond
 		from := time.Now()
 		c, s := p.pair(u)
 		const req, ack = "REQ 7 some data\nREQ -8\n", "NAK 7 no\r\n"
 		ok(t, c.send([]byte(req)))
 		ok(t, s.expectText(req))
+		time.Sleep(slow) // the time that is measured
 		ok(t, s.send([]byte(ack)))
 		ok(t, c.expectText(ack))
 		clientAddr := c.LocalAddr().String()
 		finish(t, c, s)
-		p.reaches(stats{"connections": 0})
+		p.reaches(stats{"connections": 0, "bytes_request": float64(len(req)), "bytes_response": float64(len(ack))})
+		longest := time.Since(from)
 		p.stop()
 		records := parseLog(t, readFile(t, log))
 		if len(records) != 3 {
@@ -134,6 +138,13 @@ func TestLogFields(t *testing.T) {
 			at, err := time.Parse("2006-01-02T15:04:05.000000Z", strings.Fields(r.text)[0])
 			if err != nil || at.Before(from.Add(-time.Second)) || at.After(time.Now().Add(time.Second)) {
 				t.Errorf("the time of %q is not now", r.text)
+			}
+			for name, unit := range map[string]time.Duration{"lat_us": time.Microsecond, "dur_ms": time.Millisecond} {
+				if text := r.f[name]; text != "" && text != "-" {
+					if n := r.number(t, name); n < float64(slow/unit) || n > float64(longest/unit+1) {
+						t.Errorf("%s is %v, want %v to %v", name, n, slow, longest)
+					}
+				}
 			}
 		}
 	})
@@ -256,6 +267,53 @@ func TestLogCannotBeWritten(t *testing.T) {
 					t.Fatal(row.name, overflow)
 				}
 			}
+		}
+	})
+}
+
+// What a log that is too slow drops are whole lines, each of them counted: those that its reader gets at last, and those that are
+// counted, are all.
+func TestLogDropsWholeLines(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		r, w := pipe(t)
+		p := startWith(t, engine, u.addr, []string{"--log=/dev/fd/3", oneLoop}, withFile(w))
+		ok(t, w.Close()) // the child has its own
+		c, s := p.pair(u)
+		const n = 60_000
+		ok(t, together(
+			func() error { return c.sendAll(requests(1, n, 20)) },
+			func() error { return s.expect(requests(1, n, 20)) },
+			func() error { return s.sendAll(acks(1, n, 20)) },
+			func() error { return c.expect(acks(1, n, 20)) },
+		))
+		read := make(chan string, 1)
+		go func() {
+			text, _ := io.ReadAll(r) // to the child's end
+			read <- string(text)
+		}()
+		finish(t, c, s)
+		p.reaches(stats{"connections": 0, "msg_req": n, "msg_ack": n})
+		counted := p.stats()
+		p.stop()
+		dropped, all := int(counted["log_dropped"]), n+int(counted["unmatched"])+1 // answers that came before their requests have lines too
+		lines, told := 0, 0
+		for line := range strings.Lines(<-read) {
+			kind := strings.Fields(line)[1]
+			if kind == "LOG" { // the log says itself what it lacks
+				var some int
+				_, err := fmt.Sscanf(line[strings.Index(line, "dropped="):], "dropped=%d", &some)
+				ok(t, err)
+				told += some
+				continue
+			}
+			lines++
+			if !strings.HasSuffix(line, "\n") || shapes[kind] == nil || !shapes[kind].MatchString(strings.TrimSuffix(line, "\n")) {
+				t.Errorf("log line out of shape: %q", line)
+			}
+		}
+		if dropped == 0 || lines+dropped != all || told != dropped {
+			t.Errorf("of %d lines %d are in the log and %d are dropped, of which it tells %d", all, lines, dropped, told)
 		}
 	})
 }

@@ -30,7 +30,7 @@ func TestLogJSON(t *testing.T) {
 				Res        *string
 				Got        string
 			}
-			if err := json.Unmarshal([]byte(line), &l); err != nil || l.Time == "" {
+			if err := json.Unmarshal([]byte(line), &l); err != nil || l.Time == "" || strings.Contains(line, `data":`) {
 				t.Errorf("%q: %v", line, err)
 			}
 			kinds[l.Kind]++

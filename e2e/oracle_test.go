@@ -40,7 +40,7 @@ type record struct {
 	text string
 }
 
-// shapes of PROTOCOL.md's log lines.
+// shapes of PROTOCOL.md's log lines, to their ends: nothing of a message's Data is in them.
 const (
 	stamp  = `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z `
 	client = ` conn=\d+ client=(\S+:\d+|unix)`
@@ -48,8 +48,8 @@ const (
 
 var (
 	shapes = map[string]*regexp.Regexp{
-		"REQ": regexp.MustCompile(stamp + `REQ` + client + ` seq=(-?\d+|big) len=\d+ (res=(ACK|NAK) rlen=\d+ lat_us=\d+|res=-.*)$`),
-		"RES": regexp.MustCompile(stamp + `RES` + client + `.* res=(ACK|NAK)\b.*$`),
+		"REQ": regexp.MustCompile(stamp + `REQ` + client + ` seq=(-?\d+|big) len=\d+ (res=(ACK|NAK) rlen=\d+ lat_us=\d+|res=- rlen=- lat_us=-)$`),
+		"RES": regexp.MustCompile(stamp + `RES` + client + ` res=(ACK|NAK) seq=(-?\d+|big) rlen=\d+$`),
 		"CONN": regexp.MustCompile(stamp + `CONN` + client + ` server=\S+ class=[a-z]+ dur_ms=\d+ req=\d+ ack=\d+ nak=\d+ open=\d+` +
 			` in=\d+ out=\d+ end=[a-z-]+$`),
 		"BAD": regexp.MustCompile(stamp + `BAD` + client + ` dir=(request|response) line=\d+ off=\d+ want=[a-z0-9-]+ got="([^"\\]|\\.)*"$`),

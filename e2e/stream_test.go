@@ -164,7 +164,14 @@ func TestManyConnections(t *testing.T) {
 			}
 			return c.CloseWrite()
 		}))
-		p.counts(stats{"msg_req": conns * n, "msg_ack": conns * n, "msg_nak": 0})
+		var in, out int64
+		for i := range conns {
+			in, out = in+length(stream("REQ", i)), out+length(stream("ACK", i))
+		}
+		p.counts(stats{
+			"msg_req": conns * n, "msg_ack": conns * n, "msg_nak": 0, "bytes_request": float64(in), "bytes_response": float64(out),
+			"bad": 0, "class_foo": conns,
+		})
 		ok(t, forAll(conns, func(i int) error { return servers[i].ends(fin) }))
 		ok(t, forAll(conns, func(i int) error { return servers[i].Close() }))
 		ok(t, forAll(conns, func(i int) error { return clients[i].ends(fin) }))

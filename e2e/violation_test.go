@@ -32,7 +32,7 @@ func TestRequestViolationCloses(t *testing.T) {
 				ok(t, s.send([]byte("ACK 1 late\n")))
 				ok(t, c.expectText("ACK 1 late\n"))
 				s.Close()
-				if err := c.ends(fin, rst); err != nil {
+				if err := c.ends(fin); err != nil {
 					t.Fatalf("%q: %v", row.line, err)
 				}
 				c.Close()
@@ -41,6 +41,7 @@ func TestRequestViolationCloses(t *testing.T) {
 		}
 		n := float64(2 * len(rows))
 		p.counts(stats{"msg_req": n, "msg_ack": n, "msg_nak": 0})
+		p.counts(badParts(rows, 2))
 		k.check()
 		p.stop()
 		checkBad(t, readFile(t, log), "request", rows, 2)
@@ -67,7 +68,7 @@ func TestResponseViolationCloses(t *testing.T) {
 					ok(t, s.send([]byte(row.line+"\nACK 2 never\n")))
 				}
 				ok(t, c.expectText("ACK 1 valid\n"+row.line[:row.off]))
-				if err := together(func() error { return c.ends(fin) }, func() error { return s.ends(fin, rst) }); err != nil {
+				if err := together(func() error { return c.ends(fin) }, func() error { return s.ends(fin) }); err != nil {
 					t.Fatalf("%q: %v", row.line, err)
 				}
 				c.Close()
@@ -77,24 +78,42 @@ func TestResponseViolationCloses(t *testing.T) {
 		}
 		n := float64(2 * len(rows))
 		p.counts(stats{"msg_req": 2 * n, "msg_ack": n, "msg_nak": 0})
+		p.counts(badParts(rows, 2))
 		k.check()
 		p.stop()
 		checkBad(t, readFile(t, log), "response", rows, 2)
 	})
 }
 
-// checkBad wants a BAD line for each row, twice, that says where and why.
+// badParts is what the parts of the counter bad should be after each row so many times, by what was wanted.
+func badParts(rows []invalidLine, times int) stats {
+	parts := stats{"bad_type": 0, "bad_space": 0, "bad_seq": 0, "bad_seq_end": 0, "bad_utf8": 0, "bad_shorter_line": 0}
+	for _, row := range rows {
+		parts["bad_"+strings.ReplaceAll(strings.ReplaceAll(row.want, "utf-8", "utf8"), "-", "_")] += float64(times)
+	}
+	return parts
+}
+
+// checkBad wants a BAD line for each row, twice, that says whose, where and why.
 func checkBad(t *testing.T, text, dir string, rows []invalidLine, line int) {
 	t.Helper()
-	bad := of(parseLog(t, text), "BAD")
+	records := parseLog(t, text)
+	bad := of(records, "BAD")
 	if len(bad) != 2*len(rows) {
 		t.Fatalf("%d BAD lines, want %d", len(bad), 2*len(rows))
+	}
+	ended := map[string]bool{} // by such a violation: number and client
+	for _, r := range of(records, "CONN") {
+		ended[r.f["conn"]+" "+r.f["client"]] = r.f["end"] == "violation-"+dir
 	}
 	for i, r := range bad {
 		row := rows[i/2]
 		want := fmt.Sprintf("dir=%s line=%d off=%d want=%s", dir, line, row.off, row.want)
 		if !strings.Contains(r.text, want) {
 			t.Errorf("%q is reported as %q, want %s", row.line, r.text, want)
+		}
+		if !ended[r.f["conn"]+" "+r.f["client"]] {
+			t.Errorf("no connection ended by %q", r.text)
 		}
 		got, err := strconv.Unquote(r.f["got"])
 		first := (row.line + "\n")[row.off]
@@ -117,7 +136,7 @@ func TestFirstLineViolation(t *testing.T) {
 			ok(t, s.expectText(row.arrives))
 			ok(t, s.ends(fin))
 			s.Close()
-			ok(t, c.ends(fin, rst))
+			ok(t, c.ends(fin))
 			c.Close()
 		}
 		p.reaches(stats{"bad": 4, "end_violation_request": 4, "end_arbitrary": 0, "msg_total": 0, "class_arbitrary": 0})
@@ -213,10 +232,13 @@ func TestMaxLine(t *testing.T) {
 			ok(t, w.send([]byte(line(from, 1001))))
 			ok(t, r.expectText(line(from, 1001)[:1000]))
 			ok(t, r.ends(fin))
-			s.Close()
-			ok(t, c.ends(fin, rst))
+			if from == 'c' { // it waits for its answers as long as its server may give some
+				s.Close()
+			}
+			ok(t, w.ends(fin))
 			c.Close()
+			s.Close()
 		}
-		p.reaches(stats{"bad": 2, "end_violation_request": 1, "end_violation_response": 1, "msg_req": 3, "msg_ack": 1})
+		p.reaches(stats{"bad": 2, "bad_shorter_line": 2, "end_violation_request": 1, "end_violation_response": 1, "msg_req": 3, "msg_ack": 1})
 	})
 }
