@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +77,27 @@ func TestLoopGoesOnAcceptingAtTheLimit(t *testing.T) {
 			})
 			r.move(next, client, []byte("REQ 1\n"), make([]byte, 6))
 			held = append(held[1:], next)
+		}
+	})
+}
+
+// So many connections may come that there are more segments than a buffer of the ring has ids: those beyond do as well.
+func TestLoopWithManySegments(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		const low = 1<<16 + 1000
+		r := newLoopRig(t, engine, func(cfg *Config) { cfg.MaxConn = low })
+		taken := make([]int32, 0, low)
+		for range low {
+			taken = append(taken, r.core.slab.get(ownFlow))
+		}
+		p, buf := r.open(), make([]byte, 1<<20)
+		for seq := range 20 {
+			request := fmt.Appendf(nil, "REQ %d %s\n", seq, strings.Repeat(string(rune('a'+seq)), 30_000*seq))
+			r.move(p, client, request, buf)
+			r.move(p, server, append([]byte("ACK"), request[3:]...), buf)
+		}
+		for _, id := range taken {
+			r.core.slab.put(id, ownFlow)
 		}
 	})
 }

@@ -127,7 +127,7 @@ var mutants = []mutant{
 	{name: "what came from the network is logged as it is", file: "accesslog/format.go", tests: "FuzzBad", old: "\tb = strconv.AppendQuoteToASCII(b, s)\n", new: "\tb = append(append(append(b, '\"'), s...), '\"')\n"},
 
 	// io_uring itself.
-	{name: "ring: bundles go by buffer id", file: "ring/bufring.go", tests: "TestSegmentsOutOfOrder|TestFlows", old: "\tid := b.order[s.place]\n", new: "\tid := s.place\n"},
+	{name: "ring: bundles go by buffer id", file: "ring/bufring.go", tests: "TestSegmentsOutOfOrder|TestFlows", old: "\tn := b.order[p]\n", new: "\tn := int32(p)\n"},
 	{name: "ring: returned buffers are not published", file: "ring/bufring.go", tests: "TestFlows|TestStarvation", old: "\tb.dirty = true\n", new: ""},
 	{name: "ring: an interrupted wait is an error", file: "ring/enter.go", tests: "TestSignalsEndWaits|TestWaitsEnd", old: "if errno == unix.EINTR || errno == unix.ETIME {", new: "if errno == unix.ETIME {"},
 	{name: "ring: entries of a failed enter are lost", file: "ring/enter.go", tests: "TestFailedEnterKeepsEntries", old: "\tr.sqHead = atomic.LoadUint32(r.kSQHead)\n", new: "\tr.sqHead = r.sqShown\n"},

@@ -169,7 +169,7 @@ func (u *simUring) poll(o *simOp, k *simSocket) {
 // receive has a receive bring data or an end; it may bring data even after it was cancelled.
 func (u *simUring) receive(o *simOp, k *simSocket, eager bool) {
 	cn, d := o.cn, o.d
-	first, ok := u.engine.bufs.Published(u.head)
+	_, first, ok := u.engine.bufs.Published(u.head)
 	switch {
 	case o.waits(k):
 		if o.cancelled {
@@ -239,7 +239,7 @@ func (u *simUring) deaf(cn *simConn, d side) bool {
 // fill receives up to n bytes into the next buffers, and returns how many there was room for.
 func (u *simUring) fill(k *simSocket, n int) (filled int) {
 	for filled < n {
-		id, ok := u.engine.bufs.Published(u.head)
+		id, _, ok := u.engine.bufs.Published(u.head)
 		if !ok {
 			break
 		}

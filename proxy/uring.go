@@ -333,7 +333,7 @@ func (e *uringEngine) refill() {
 		if id == noSeg {
 			break
 		}
-		e.bufs.Add(uint16(id))
+		e.bufs.Add(id)
 	}
 	e.bufs.Publish()
 }

@@ -90,9 +90,9 @@ func (e *uringEngine) onConnect(r ref, c *ring.CQE) {
 func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	s, d := e.table.find(r), side(r.op()-opRecv)
 	for pieces := e.bufs.Segments(c); pieces.Next(); {
-		g := e.slab.move(int32(pieces.ID), ownKernel, ownFlow)
+		g := e.slab.move(pieces.Buffer, ownKernel, ownFlow)
 		g.off, g.end = 0, uint16(e.received(s, d, pieces.Data))
-		e.enqueue(s, d, int32(pieces.ID))
+		e.enqueue(s, d, pieces.Buffer)
 	}
 	if !c.More() {
 		s.eng.armed[d], s.eng.cancelled[d] = false, false

@@ -2,6 +2,7 @@ package ring
 
 import (
 	"fmt"
+	"math"
 	"math/bits"
 	"sync/atomic"
 	"unsafe"
@@ -16,11 +17,12 @@ import (
 // Who owns a buffer: Add prepares its return, Publish gives it to the kernel, a completion that carries it gives it to us.
 //
 // The ring has twice as many places as the kernel may have buffers at once, which can be far fewer than there are: the
-// rest waits with us, or holds data. A place is written anew only after that many returns, so its note of which buffer lay
-// there holds even when completions are handled out of order within a batch, as older kernels may deliver them (see the
+// rest waits with us, or holds data. The id that the kernel knows a buffer by is the number of its place, so that there may be more
+// buffers than the 16 bits of an id tell apart. A place is written anew only after that many returns, so its note of which buffer
+// lay there holds even when completions are handled out of order within a batch, as older kernels may deliver them (see the
 // package comment). Few places also stay in the cache.
 //
-// Invariant: each buffer is either ours (owned[id] false) or in the ring at place[id], order[place[id]] = id.
+// Invariant: the kernel has buffer n (owned[n]) exactly while one place p has it, order[p] = n; b.kernel is how many do.
 type BufRing struct {
 	ring    *Ring
 	entries []bufEntry // the kernel's view; entry 0 holds the tail
@@ -34,20 +36,17 @@ type BufRing struct {
 	kernel  int // buffers the kernel has, as far as completions tell
 
 	mem   []byte
-	order []uint16 // by place: the buffer there
-	place []uint16 // by buffer: its place, while it is in the ring
-	owned []bool   // by buffer: the kernel has it, or will at the next Publish
-	used  []uint32 // by buffer, incremental only: bytes of it already received into
+	order []int32  // by place: the buffer that the kernel has there, or will at the next Publish; noBuffer = none
+	owned []bool   // by buffer: it is at a place
+	used  []uint32 // by place, incremental only: bytes of the buffer already received into
 
 	raw []byte
 }
 
-// BufRingMax is the largest number of buffers that the kernel can have at once, BuffersMax that of buffers in all: their
-// ids have 16 bits.
-const (
-	BufRingMax = 1 << 14
-	BuffersMax = 1 << 16
-)
+// BufRingMax is the largest number of buffers that the kernel can have at once.
+const BufRingMax = 1 << 14
+
+const noBuffer = int32(-1)
 
 // NewBufRing registers an empty ring under a group number, for buffers of the given size in mem, which must lie outside
 // the Go heap and outlive the ring. The kernel has at most the given number of them at once, 0 = all. Then Add buffers,
@@ -57,8 +56,8 @@ func (r *Ring) NewBufRing(group uint16, mem []byte, size, atOnce int, incrementa
 	if size > 0 {
 		count = len(mem) / size
 	}
-	if count < 1 || count > BuffersMax || len(mem)%size != 0 {
-		return nil, fmt.Errorf("buffer ring: %d bytes do not make 1 to %d buffers of %d bytes", len(mem), BuffersMax, size)
+	if count < 1 || count > math.MaxInt32 || len(mem)%size != 0 {
+		return nil, fmt.Errorf("buffer ring: %d bytes do not make buffers of %d bytes", len(mem), size)
 	}
 	if atOnce == 0 {
 		atOnce = count
@@ -74,7 +73,10 @@ func (r *Ring) NewBufRing(group uint16, mem []byte, size, atOnce int, incrementa
 	b := &BufRing{
 		ring: r, raw: raw, entries: unsafe.Slice((*bufEntry)(at(raw, 0)), places), word: word(raw, 12),
 		mask: uint16(places - 1), group: group, inc: incremental, size: uint32(size), mem: mem,
-		order: make([]uint16, places), place: make([]uint16, count), owned: make([]bool, count), used: make([]uint32, count),
+		order: make([]int32, places), owned: make([]bool, count), used: make([]uint32, places),
+	}
+	for p := range b.order {
+		b.order[p] = noBuffer
 	}
 	reg := bufReg{addr: addrOf(&b.entries[0]), entries: uint32(places), group: group}
 	if incremental {
@@ -95,7 +97,7 @@ func bufRingPlaces(atOnce int) int { return 1 << bits.Len(uint(2*atOnce-1)) }
 func (b *BufRing) Group() uint16 { return b.group }
 
 // Count is the number of buffers, Size the bytes of each.
-func (b *BufRing) Count() int { return len(b.place) }
+func (b *BufRing) Count() int { return len(b.owned) }
 
 // Size is the bytes of each buffer.
 func (b *BufRing) Size() int { return int(b.size) }
@@ -104,24 +106,27 @@ func (b *BufRing) Size() int { return int(b.size) }
 func (b *BufRing) InKernel() int { return b.kernel }
 
 // Buffer is the memory of a buffer.
-func (b *BufRing) Buffer(id uint16) []byte {
-	start := int(id) * int(b.size)
+func (b *BufRing) Buffer(n int32) []byte {
+	start := int(n) * int(b.size)
 	return b.mem[start : start+int(b.size) : start+int(b.size)]
 }
 
 // Add puts a buffer that is ours into the ring; the kernel sees it after Publish. It panics on a buffer that the kernel
 // has: two connections would receive into the same bytes.
-func (b *BufRing) Add(id uint16) {
+func (b *BufRing) Add(n int32) {
 	if b.kernel == len(b.order)/2 {
 		panic(fmt.Sprintf("ring: group %d has been given more buffers than it has places for", b.group))
 	}
-	if b.owned[id] {
-		panic(fmt.Sprintf("ring: buffer %d of group %d returned twice", id, b.group))
+	if b.owned[n] {
+		panic(fmt.Sprintf("ring: buffer %d of group %d returned twice", n, b.group))
 	}
 	p := b.tail & b.mask
+	if b.order[p] != noBuffer {
+		panic(fmt.Sprintf("ring: the completion of buffer %d of group %d is overdue", b.order[p], b.group))
+	}
 	e := &b.entries[p]
-	e.addr, e.len, e.id = addrOf(&b.mem[int(id)*int(b.size)]), b.size, id
-	b.order[p], b.place[id], b.owned[id], b.used[id] = id, p, true, 0
+	e.addr, e.len, e.id = addrOf(&b.mem[int(n)*int(b.size)]), b.size, p
+	b.order[p], b.owned[n], b.used[p] = n, true, 0
 	b.tail++
 	b.kernel++
 	b.dirty = true
@@ -139,13 +144,14 @@ func (b *BufRing) Publish() {
 	atomic.StoreUint32(b.word, uint32(b.entries[0].id)|uint32(b.tail)<<16)
 }
 
-// Published is the buffer that the kernel takes as the nth since the ring was made, counted modulo 2¹⁶; ok is false if it has not
-// been given that many. For whoever plays the kernel of a Detached ring.
-func (b *BufRing) Published(n uint16) (id uint16, ok bool) {
-	if tail := uint16(atomic.LoadUint32(b.word) >> 16); int16(tail-n) <= 0 {
-		return 0, false
+// Published is the buffer that the kernel takes as the nth since the ring was made, counted modulo 2¹⁶, and its id in a completion;
+// ok is false if it has not been given that many. For whoever plays the kernel of a Detached ring.
+func (b *BufRing) Published(nth uint16) (n int32, id uint16, ok bool) {
+	if tail := uint16(atomic.LoadUint32(b.word) >> 16); int16(tail-nth) <= 0 {
+		return 0, 0, false
 	}
-	return b.entries[n&b.mask].id, true
+	id = b.entries[nth&b.mask].id
+	return b.order[id], id, true
 }
 
 // KernelHead asks the kernel for the number of buffers it has used up, modulo 2¹⁶ (6.8). For tests.
@@ -179,12 +185,12 @@ func (b *BufRing) unmap() error {
 // Segments are the pieces of buffers that one receive completion carries, in the order of the bytes.
 //
 //	for s := br.Segments(c); s.Next(); {
-//		use(s.Data, s.ID)
+//		use(s.Data, s.Buffer)
 //	}
 type Segments struct {
-	Data []byte // what was received into this buffer; empty if the completion carries a buffer but no bytes
-	ID   uint16
-	Ours bool // the buffer is ours now; false: incremental, the kernel goes on receiving into the rest of it
+	Data   []byte // what was received into this buffer; empty if the completion carries a buffer but no bytes
+	Buffer int32
+	Ours   bool // the buffer is ours now; false: incremental, the kernel goes on receiving into the rest of it
 
 	b     *BufRing
 	left  uint32
@@ -200,10 +206,10 @@ func (b *BufRing) Segments(c *CQE) Segments {
 	if !any {
 		return Segments{}
 	}
-	if int(id) >= len(b.place) {
-		panic(fmt.Sprintf("ring: completion with buffer %d of group %d, which has %d", id, b.group, len(b.place)))
+	if int(id) >= len(b.order) {
+		panic(fmt.Sprintf("ring: completion with buffer id %d of group %d, which has %d", id, b.group, len(b.order)))
 	}
-	return Segments{b: b, left: uint32(max(c.Res, 0)), place: b.place[id], more: c.Flags&FlagBufMore != 0, any: true}
+	return Segments{b: b, left: uint32(max(c.Res, 0)), place: id, more: c.Flags&FlagBufMore != 0, any: true}
 }
 
 // Next goes to the next piece; false when there is none.
@@ -212,26 +218,26 @@ func (s *Segments) Next() bool {
 		return false
 	}
 	s.any = false
-	b := s.b
-	id := b.order[s.place]
-	if !b.owned[id] {
-		panic(fmt.Sprintf("ring: completion with buffer %d of group %d, which the kernel does not have", id, b.group))
+	b, p := s.b, s.place
+	n := b.order[p]
+	if n == noBuffer {
+		panic(fmt.Sprintf("ring: completion with buffer id %d of group %d, which the kernel does not have", p, b.group))
 	}
 	start := uint32(0)
 	if b.inc {
-		start = b.used[id]
+		start = b.used[p]
 	}
-	n := min(s.left, b.size-start)
-	from := int(id)*int(b.size) + int(start)
-	s.ID, s.Data = id, b.mem[from:from+int(n):from+int(n)]
-	s.left -= n
-	s.place = (s.place + 1) & b.mask
+	size := min(s.left, b.size-start)
+	from := int(n)*int(b.size) + int(start)
+	s.Buffer, s.Data = n, b.mem[from:from+int(size):from+int(size)]
+	s.left -= size
+	s.place = (p + 1) & b.mask
 	s.Ours = !b.inc || s.left > 0 || !s.more
 	if s.Ours {
-		b.owned[id] = false
+		b.order[p], b.owned[n] = noBuffer, false
 		b.kernel--
 	} else {
-		b.used[id] = start + n
+		b.used[p] = start + size
 	}
 	return true
 }

@@ -20,18 +20,18 @@ func newBuffers(t testing.TB, r *Ring, count, size int, incremental bool) *BufRi
 		t.Fatal(err)
 	}
 	for id := range count {
-		br.Add(uint16(id))
+		br.Add(int32(id))
 	}
 	br.Publish()
 	return br
 }
 
 // take appends what a completion carries, and says which buffers came into our hands.
-func take(br *BufRing, c *CQE, data []byte, ids []uint16) ([]byte, []uint16) {
+func take(br *BufRing, c *CQE, data []byte, ids []int32) ([]byte, []int32) {
 	for s := br.Segments(c); s.Next(); {
 		data = append(data, s.Data...)
 		if s.Ours {
-			ids = append(ids, s.ID)
+			ids = append(ids, s.Buffer)
 		}
 	}
 	return data, ids
@@ -72,7 +72,7 @@ func flow(t *testing.T, pair func(testing.TB) (int, int), count int, bundle, inc
 	const period = 1 << 16
 	sent, received, bundles, starved, used := 0, 0, 0, 0, 0
 	armed := false
-	var held []uint16
+	var held []int32
 	for used < useMin {
 		for range 4 {
 			from := sent % period
@@ -106,7 +106,7 @@ func flow(t *testing.T, pair func(testing.TB) (int, int), count int, bundle, inc
 					}
 					received += len(s.Data)
 					if s.Ours {
-						held = append(held, s.ID)
+						held = append(held, s.Buffer)
 						used++
 					}
 				}
@@ -165,7 +165,7 @@ func TestStarvation(t *testing.T) {
 	data := pattern(35)
 	write(t, a, data)
 	var got []byte
-	var ids []uint16
+	var ids []int32
 	for range 3 {
 		c := await(t, r, 1)[0]
 		got, ids = take(br, &c, got, ids)
@@ -230,15 +230,15 @@ func TestIncrementalBuffer(t *testing.T) {
 	br := newBuffers(t, r, 2, 30, true)
 	r.PrepRecvMultishot(b, testGroup, false, 1)
 	want := pattern(30)
-	var first uint16
+	var first int32
 	for i := range 3 {
 		write(t, a, want[10*i:10*i+10])
 		c := awaitOne(t, r, 1, 10)
 		s := br.Segments(&c)
-		if !s.Next() || !bytes.Equal(s.Data, want[10*i:10*i+10]) || i > 0 && s.ID != first {
+		if !s.Next() || !bytes.Equal(s.Data, want[10*i:10*i+10]) || i > 0 && s.Buffer != first {
 			t.Fatalf("message %d: %s, segment %+v", i, describe([]CQE{c}), s)
 		}
-		first = s.ID
+		first = s.Buffer
 		if full := i == 2; s.Ours != full || c.Flags&FlagBufMore != 0 == full || s.Next() {
 			t.Errorf("message %d: %s, segment %+v", i, describe([]CQE{c}), s)
 		}
@@ -259,7 +259,7 @@ func TestSegmentsOutOfOrder(t *testing.T) {
 		br.Add(id)
 	}
 	_, ids = take(br, &early, nil, ids)
-	if !slices.Equal(ids, []uint16{2, 3, 0, 1}) {
+	if !slices.Equal(ids, []int32{2, 3, 0, 1}) {
 		t.Errorf("buffers %v came, want 2 3 0 1", ids)
 	}
 }
@@ -270,7 +270,7 @@ func TestBufferWithoutBytes(t *testing.T) {
 	br := newBuffers(t, r, 4, 64, false)
 	c := CQE{Res: -int32(unix.ECANCELED), Flags: FlagBuffer | 2<<bufferShift}
 	s := br.Segments(&c)
-	if !s.Next() || s.ID != 2 || len(s.Data) != 0 || !s.Ours || s.Next() {
+	if !s.Next() || s.Buffer != 2 || len(s.Data) != 0 || !s.Ours || s.Next() {
 		t.Errorf("segment %+v", s)
 	}
 	c = CQE{Res: 5}
@@ -293,7 +293,8 @@ func TestBufferMisuse(t *testing.T) {
 		f()
 	}
 	panics("a buffer returned twice", func() { br.Add(1) })
-	panics("a buffer the group does not have", func() { br.Segments(&CQE{Res: 1, Flags: FlagBuffer | 4<<bufferShift}) })
+	panics("a buffer that the kernel does not have", func() { take(br, &CQE{Res: 1, Flags: FlagBuffer | 4<<bufferShift}, nil, nil) })
+	panics("a buffer the group does not have", func() { br.Segments(&CQE{Res: 1, Flags: FlagBuffer | 8<<bufferShift}) })
 	c := CQE{Res: 1, Flags: FlagBuffer | 2<<bufferShift}
 	take(br, &c, nil, nil)
 	panics("a buffer delivered twice", func() { take(br, &c, nil, nil) })
@@ -322,7 +323,7 @@ func TestFewPlaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := func(id uint16) (refused bool) {
+	refused := func(id int32) (refused bool) {
 		defer func() { refused = recover() != nil }()
 		br.Add(id)
 		return false
@@ -330,7 +331,7 @@ func TestFewPlaces(t *testing.T) {
 	if br.Count() != 8 || refused(7) || refused(6) || !refused(5) {
 		t.Fatalf("of %d buffers the kernel has %d", br.Count(), br.InKernel())
 	}
-	take(br, &CQE{Res: 1, Flags: FlagBuffer | 7<<bufferShift}, nil, nil)
+	take(br, &CQE{Res: 1, Flags: FlagBuffer}, nil, nil) // the one at the first place
 	if refused(5) || !refused(7) || br.InKernel() != 2 {
 		t.Errorf("the kernel has %d buffers, want 2", br.InKernel())
 	}
@@ -338,6 +339,35 @@ func TestFewPlaces(t *testing.T) {
 		if _, err := r.NewBufRing(9, newArena(t, 8*64).Bytes(8*64, 64), 64, atOnce, false); err == nil {
 			t.Errorf("%d of 8 buffers at once: no error", atOnce)
 		}
+	}
+}
+
+// There may be more buffers than the kernel's ids tell apart.
+func TestManyBuffers(t *testing.T) {
+	const count, size = 1<<16 + 10, 64
+	a, b := tcpPairs(t)
+	r := newRing(t, Params{})
+	br, err := r.NewBufRing(testGroup, newArena(t, count*size).Bytes(count*size, 64), size, 4, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []int32{count - 1, 9, 1<<16 + 9 - 5, 5}
+	for _, n := range want {
+		br.Add(n)
+	}
+	br.Publish()
+	var ids []int32
+	for i, n := range want {
+		r.PrepRecv(b, testGroup, false, 1)
+		write(t, a, pattern(10+i))
+		c := awaitOne(t, r, 1, 10+i)
+		var data []byte
+		if data, ids = take(br, &c, nil, ids); !bytes.Equal(data, pattern(10+i)) || !bytes.Equal(br.Buffer(n)[:10+i], data) {
+			t.Errorf("%q came, %q is in buffer %d", data, br.Buffer(n)[:10+i], n)
+		}
+	}
+	if !slices.Equal(ids, want) {
+		t.Errorf("buffers %v came, want %v", ids, want)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestCloseEndsEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 		for id := range br.Count() {
-			br.Add(uint16(id))
+			br.Add(int32(id))
 		}
 		br.Publish()
 		a, b := unixPair(t)

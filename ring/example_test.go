@@ -38,13 +38,13 @@ func echo(fd int, hook ring.Hook) error {
 		return err
 	}
 	for id := range br.Count() {
-		br.Add(uint16(id))
+		br.Add(int32(id))
 	}
 	br.Publish()
 	r.SetHook(hook)
 
 	type part struct {
-		id   uint16
+		id   int32
 		data []byte
 	}
 	var queue []part // received, not yet sent; the first are in the send that is in flight
@@ -77,7 +77,7 @@ func echo(fd int, hook ring.Hook) error {
 				case opRecv:
 					armed = c.More()
 					for s := br.Segments(c); s.Next(); {
-						queue = append(queue, part{s.ID, s.Data})
+						queue = append(queue, part{s.Buffer, s.Data})
 					}
 					if c.Res < 0 && c.Errno() != unix.ENOBUFS {
 						return c.Errno()

@@ -298,13 +298,15 @@ func TestOracleBufferRing(t *testing.T) {
 	memory := newArena(t, 4096).Bytes(places*16, 4096)
 	theirs := (*giouring.BufAndRing)(unsafe.Pointer(&memory[0]))
 	theirs.BufRingInit()
-	add := func(ids ...uint16) {
-		for i, id := range ids {
-			theirs.BufRingAdd(uintptr(Addr(ours.Buffer(id))), size, id, giouring.BufRingMask(uint32(places)), i)
+	head, tail := 0, 0
+	add := func(buffers ...int32) {
+		for i, n := range buffers {
+			theirs.BufRingAdd(uintptr(Addr(ours.Buffer(n))), size, uint16((tail+i)%places), giouring.BufRingMask(uint32(places)), i)
 		}
-		theirs.BufRingAdvance(len(ids))
+		theirs.BufRingAdvance(len(buffers))
+		tail += len(buffers)
 	}
-	inRing := []uint16{0, 1, 2, 3, 4, 5, 6, 7} // in the order in which the kernel uses them
+	inRing := []int32{0, 1, 2, 3, 4, 5, 6, 7} // in the order in which the kernel uses them
 	add(inRing...)
 	for round := range 3 * places {
 		if !bytes.Equal(ours.raw[:places*16], memory) {
@@ -312,9 +314,10 @@ func TestOracleBufferRing(t *testing.T) {
 		}
 		ids := slices.Clone(inRing[:1+round%count])
 		for _, id := range ids {
-			if s := ours.Segments(&CQE{Res: size, Flags: FlagBuffer | uint32(id)<<bufferShift}); !s.Next() || s.ID != id {
+			if s := ours.Segments(&CQE{Res: size, Flags: FlagBuffer | uint32(head%places)<<bufferShift}); !s.Next() || s.Buffer != id {
 				t.Fatalf("round %d: segment %+v, want buffer %d", round, s, id)
 			}
+			head++
 		}
 		slices.Reverse(ids)
 		for _, id := range ids {

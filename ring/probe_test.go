@@ -260,8 +260,8 @@ func TestSelfTestCanFail(t *testing.T) {
 		"order in a bundle": {func(l *lab, c *CQE) {
 			if id, ok := c.Buffer(); ok && c.Res > streamSize {
 				b := l.r.bufRings[0]
-				next := b.order[(b.place[id]+1)&b.mask]
-				b.Buffer(id)[0], b.Buffer(next)[0] = b.Buffer(next)[0], b.Buffer(id)[0]
+				first, next := b.Buffer(b.order[id]), b.Buffer(b.order[(id+1)&b.mask])
+				first[0], next[0] = next[0], first[0]
 			}
 		}, "data reordered"},
 		"bytes left out": {func(_ *lab, c *CQE) {
@@ -293,7 +293,7 @@ func TestSelfTestCanFail(t *testing.T) {
 			if c.Res > 0 {
 				c.Flags = c.Flags&0xffff | 1000<<bufferShift
 			}
-		}, "completion with buffer 1000"},
+		}, "completion with buffer id 1000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			runtime.LockOSThread()

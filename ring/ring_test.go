@@ -281,7 +281,7 @@ func TestTurnsAllocateNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id := range br.Count() {
-		br.Add(uint16(id))
+		br.Add(int32(id))
 	}
 	br.Publish()
 	a, b := unixPair(t)
@@ -306,7 +306,7 @@ func TestTurnsAllocateNothing(t *testing.T) {
 					}
 					for s := br.Segments(&batch[i]); s.Next(); {
 						left -= len(s.Data)
-						br.Add(s.ID)
+						br.Add(s.Buffer)
 					}
 				}
 				r.Advance(len(batch))

@@ -19,7 +19,7 @@ type stream struct {
 	sent     int
 	received int
 	random   uint32
-	held     []uint16
+	held     []int32
 	armed    bool
 	ended    bool
 	starved  int
@@ -49,7 +49,7 @@ func (l *lab) selfTest(s stream) error {
 		return err
 	}
 	for id := range s.br.Count() {
-		s.br.Add(uint16(id))
+		s.br.Add(int32(id))
 	}
 	s.br.Publish()
 	s.random = 1
@@ -141,7 +141,7 @@ func (s *stream) completion(c *CQE) error {
 		}
 		s.received += len(seg.Data)
 		if seg.Ours {
-			s.held = append(s.held, seg.ID)
+			s.held = append(s.held, seg.Buffer)
 		}
 	}
 	if pieces > 1 {
@@ -186,7 +186,7 @@ func (l *lab) endWithData() error {
 		return err
 	}
 	for id := range br.Count() {
-		br.Add(uint16(id))
+		br.Add(int32(id))
 	}
 	br.Publish()
 	l.r.PrepRecvMultishot(to, br.Group(), false, 1)
