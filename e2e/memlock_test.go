@@ -38,7 +38,9 @@ func startsOrSays(t *testing.T, u *upstream, engine string, child *process) stri
 	onUring := strings.Contains(child.errors(), "engine=uring")
 	runs := map[bool]string{true: "uring", false: "epoll"}[onUring]
 	p := listens(t, runs, child)
+	k := beside(t, p, u)
 	ok(t, rally(p.addr, 1, 3, 20))
+	k.check()
 	p.check()
 	warned := strings.Contains(child.errors(), "io_uring is not used") && wanted.MatchString(child.errors())
 	if engine == "uring" && !onUring || engine == "auto" && warned == onUring {
@@ -60,13 +62,13 @@ func TestLittleLockedMemory(t *testing.T) {
 			limits = append(limits, kib)
 		}
 	}
-	u := newUpstream(t)
-	u.serve(echo)
 	for _, engine := range []string{"auto", "uring"} {
 		for _, zerocopy := range []string{"off", "on"} {
 			for loops := 1; loops <= 3; loops++ {
 				t.Run(fmt.Sprintf("%s/zerocopy=%s/%d loops", engine, zerocopy, loops), func(t *testing.T) {
 					t.Parallel()
+					u := newUpstream(t)
+					u.serve(echo)
 					for _, kib := range limits {
 						startsOrSays(t, u, engine, limited(t, engine, memlock(kib<<10), "--listen=127.0.0.1:0", "--forward="+u.addr,
 							fmt.Sprintf("--loops=%d", loops), "--zerocopy="+zerocopy))
