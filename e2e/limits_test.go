@@ -174,9 +174,12 @@ func TestEarlyResetByAddress(t *testing.T) {
 	})
 }
 
-// Many addresses, one after the other, take what the formula says.
+// Many addresses, one after the other, take what the formula says. In a thorough run they are many more than are remembered.
 func TestAddressSweep(t *testing.T) {
-	const n = 10000
+	n := 10000
+	if thorough {
+		n = 5 * addressesMost
+	}
 	eachEngineAlone(t, func(t *testing.T, engine string) {
 		refuses := newUpstream(t)
 		refuses.l.Close()

@@ -11,7 +11,7 @@
 //	          ├ table of sessions, each two flows                       table.go, session.go, flow.go
 //	          ├ slab of segments, wheel of timers                       slab.go, timer.go
 //	          ├ stats.Local, published once a turn                      (package stats)
-//	          ├ gate: limits on one client address, shared by all       gate.go
+//	          ├ gate: limits on one client address, shared by all       gate.go, gatetable.go
 //	          └ accesslog.Ring, trackerPool                             records.go, track.go
 //
 // Where things happen, for either engine: accept in begun, receive in receive or onRecv, scan and count in inspect.go, send in

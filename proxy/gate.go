@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	gateShards = 16
+	gateShardBits = 4
+	gateShards    = 1 << gateShardBits
 	// gateIdle bounds the addresses without a connection that a shard remembers because they used up some of their rate lately.
 	gateIdle = 4096
 	// gateLook is how many addresses are looked at when there are too many.
@@ -22,8 +23,8 @@ const (
 )
 
 // gate bounds what one address may take: connections at once, and new ones per second. All loops share it; they enter it when a
-// connection comes or goes, never for a byte. Its memory is bounded by the connections there are and gateIdle: from an address
-// sweep that exceeds it the addresses forgotten are any, which then have their whole rate again.
+// connection comes or goes, never for a byte. Its memory is bounded by the connections there are and gateIdle: in an address
+// sweep that exceeds it some are forgotten, mostly those that came first, which then have their whole rate again.
 //
 // The rate is a bucket of one second's connections, kept as the time at which it is full again.
 type gate struct {
@@ -37,14 +38,8 @@ type gate struct {
 
 type gateShard struct {
 	mu    sync.Mutex
-	addrs map[netip.Addr]gateEntry
+	addrs addrTable
 	idle  int // entries without a connection
-}
-
-// gateEntry is one address. It says nothing any more once conns is 0 and full has passed.
-type gateEntry struct {
-	conns int32
-	full  int64 // ns of the loops' clock when the bucket is full
 }
 
 // newGate returns nil when there is nothing to bound.
@@ -57,7 +52,7 @@ func newGate(cfg *Config) *gate {
 		g.interval = int64(time.Second) / int64(cfg.RatePerIP)
 	}
 	for i := range g.shards {
-		g.shards[i].addrs = make(map[netip.Addr]gateEntry)
+		g.shards[i].addrs = newAddrTable(g.seed)
 	}
 	return g
 }
@@ -71,7 +66,7 @@ func gateKey(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-func (g *gate) shard(key netip.Addr) *gateShard {
+func (g *gate) shard(key addrKey) *gateShard {
 	return &g.shards[maphash.Comparable(g.seed, key)%gateShards]
 }
 
@@ -81,25 +76,33 @@ func (g *gate) enter(a netip.Addr, now int64) (why stats.Counter, ok bool) {
 	if !a.IsValid() {
 		return 0, true
 	}
-	key := gateKey(a)
+	who := gateKey(a)
+	key := addrKey(who.As16())
 	h := g.shard(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e, known := h.addrs[key]
-	full := max(e.full, now) + g.interval
+	e := h.addrs.find(key)
+	full := now + g.interval
+	if e != nil {
+		full = max(e.full, now) + g.interval
+	}
 	switch {
-	case g.perAddr > 0 && e.conns >= g.perAddr:
-		g.refuse(key)
+	case g.perAddr > 0 && e != nil && e.conns >= g.perAddr:
+		g.refuse(who)
 		return stats.RefusedConns, false
 	case g.interval > 0 && full-now > int64(time.Second):
-		g.refuse(key)
+		g.refuse(who)
 		return stats.RefusedRate, false
-	case !known && h.idle >= gateIdle:
-		h.forget(now)
-	case known && e.conns == 0:
+	case e == nil:
+		if h.idle >= gateIdle {
+			h.forget(now)
+		}
+		e = h.addrs.add(key)
+	case e.conns == 0:
 		h.idle--
 	}
-	h.addrs[key] = gateEntry{conns: e.conns + 1, full: full}
+	e.conns++
+	e.full = full
 	return 0, true
 }
 
@@ -108,33 +111,27 @@ func (g *gate) leave(a netip.Addr, now int64) {
 	if !a.IsValid() {
 		return
 	}
-	key := gateKey(a)
+	key := addrKey(gateKey(a).As16())
 	h := g.shard(key)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	e := h.addrs[key]
-	if e.conns <= 0 {
+	e := h.addrs.find(key)
+	if e == nil || e.conns <= 0 {
 		panic("more connections of an address end than began")
 	}
 	switch e.conns--; {
 	case e.conns == 0 && e.full <= now:
-		delete(h.addrs, key)
-		return
+		h.addrs.remove(key)
 	case e.conns == 0:
 		h.idle++
 	}
-	h.addrs[key] = e
 }
 
 // forget makes room: of a few addresses, those that say nothing any more, or one that does.
 func (h *gateShard) forget(now int64) {
-	looked, forgotten := 0, 0
-	for key, e := range h.addrs { // from a random one on
-		if looked++; looked > gateLook && forgotten > 0 {
-			return
-		}
-		if e.conns == 0 && (e.full <= now || forgotten == 0) {
-			delete(h.addrs, key)
+	for looked, forgotten := 0, 0; looked < gateLook || forgotten == 0; looked++ {
+		if e := h.addrs.look(); e.conns == 0 && (e.full <= now || forgotten == 0) {
+			h.addrs.remove(e.key)
 			h.idle--
 			forgotten++
 		}

@@ -3,12 +3,14 @@ package proxy
 import (
 	"bytes"
 	"encoding/binary"
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
@@ -20,7 +22,7 @@ var addrA, addrB = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.
 
 func (g *gate) known() (entries, idle int) {
 	for i := range g.shards {
-		entries += len(g.shards[i].addrs)
+		entries += g.shards[i].addrs.used
 		idle += g.shards[i].idle
 	}
 	return entries, idle
@@ -125,9 +127,52 @@ func TestGateIsBounded(t *testing.T) {
 	if entries, _ := g.known(); entries < gateShards*gateIdle*9/10 {
 		t.Errorf("only %d addresses are remembered", entries)
 	}
+	memory := 0
+	for i := range g.shards {
+		h := &g.shards[i].addrs
+		memory += cap(h.entries)*int(unsafe.Sizeof(gateEntry{})) + cap(h.heads)*4
+	}
+	if most := gateShards * gateIdle * 64; memory > most {
+		t.Errorf("they take %d bytes, want at most %d", memory, most)
+	}
 	if why, ok := g.enter(addrA, 10*second); ok || why != stats.RefusedConns {
 		t.Error("the connection of an address was forgotten")
 	}
+}
+
+// The table of addresses against a map: a few addresses come and go, more at once as it goes on, and then fewer.
+func TestAddrTableAgainstAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table, model := newAddrTable(maphash.MakeSeed()), map[addrKey]int32{}
+		most := 0
+		for i := range rapid.IntRange(1, 400).Draw(t, "steps") {
+			key := addrKey{byte(rapid.IntRange(0, 99).Draw(t, "address"))}
+			e := table.find(key)
+			if n, known := model[key]; known != (e != nil) || known && (e.key != key || e.conns != n) {
+				t.Fatalf("found %v, want %d (%v)", e, n, known)
+			}
+			if e == nil {
+				table.add(key).conns = int32(i)
+				model[key] = int32(i)
+			} else {
+				table.remove(key)
+				delete(model, key)
+			}
+			most = max(most, len(model))
+			if table.used != len(model) || len(table.entries) != most || len(table.heads) < most {
+				t.Fatalf("%d of %d entries and %d lists for %d addresses, at most %d", table.used, len(table.entries), len(table.heads), len(model), most)
+			}
+		}
+		for range table.entries {
+			if e := table.look(); e.conns >= 0 {
+				delete(model, e.key)
+				table.remove(e.key)
+			}
+		}
+		if len(model) != 0 || table.used != 0 {
+			t.Errorf("a look around leaves %d of %d", table.used, len(model))
+		}
+	})
 }
 
 // Against a naive model: lists of times and counts.

@@ -93,6 +93,7 @@ var mutants = []mutant{
 	{name: "a refused descriptor stays open", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tc.sys.close(fd, true)\n\t\tc.conns.Add(-1)\n", new: "\t\tc.conns.Add(-1)\n"},
 	{name: "every IPv6 address counts alone", file: "proxy/gate.go", tests: "TestGateTakesAnIPv6NetworkForOneAddress", old: "Prefix(64)", new: "Prefix(128)"},
 	{name: "an address sweep takes memory", file: "proxy/gate.go", tests: "TestGateIsBounded", old: "\t\th.forget(now)\n", new: ""},
+	{name: "an address that is forgotten leaves its memory behind", file: "proxy/gatetable.go", tests: "TestAddrTableAgainstAMap|TestGateIsBounded", old: "\tt.free = i\n", new: ""},
 
 	// Time.
 	{name: "epoll: timers do not fire", file: "proxy/epoll.go", tests: "TestLoopClosesIdleSessions", old: "\te.fireTimers() // after", new: "\t// after"},
