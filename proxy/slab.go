@@ -48,7 +48,7 @@ type slab struct {
 func newSlab(count int) (*slab, error) {
 	mem, err := unix.Mmap(-1, 0, count*segSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
-		return nil, fmt.Errorf("map %d MiB for buffers: %w", count*segSize>>20, err)
+		return nil, fmt.Errorf("map %d MiB for buffers: %w: raise the limit on address space (ulimit -v, LimitAS=) or lower --maxconn", count*segSize>>20, err)
 	}
 	b := &slab{mem: mem, segs: make([]seg, count), head: noSeg}
 	for id := count - 1; id >= 0; id-- {
