@@ -209,7 +209,7 @@ func (a *act) bad() (least, most int64) {
 // mayEnd is why the connection may have ended, in the words of the log; nothing if for any reason, or none.
 func (a *act) mayEnd() (causes []string) {
 	if !a.met {
-		return nil
+		return a.mayMissBy()
 	}
 	causes = map[string][]string{
 		endsClientFirst: {"client-fin"},
@@ -238,6 +238,24 @@ func (a *act) mayEnd() (causes []string) {
 		return append(causes, "violation-response")
 	}
 	return causes
+}
+
+// mayMissBy is why a connection that never met a server may have ended.
+func (a *act) mayMissBy() []string {
+	if a.End == endsKilled {
+		return nil
+	}
+	causes := []string{"client-rst", "client-fin", "arbitrary"}
+	for _, f := range a.stage.Faults {
+		switch f.Kind {
+		case faultRefuse, faultDeath: // one that had been accepted and waited when the upstream went is reset
+			causes = append(causes, "refused", "server-rst")
+		case faultDescriptors:
+			causes = append(causes, "connect-error")
+		}
+	}
+	slices.Sort(causes)
+	return slices.Compact(causes)
 }
 
 // mayBe is the classes that the connection may have; nothing if any.
