@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// The Go runtime collects a heap that hardly grows every two minutes, and each of the first dozens of collections leaves the heap on
-// a few more pages than before, until there are free ones for every hour to come. A soak of ten minutes would see only the steepest
-// part of that, so during its warm-up the proxy collects every second, as many times as in four hours.
+// The Go runtime collects a heap that hardly grows every two minutes. At each collection it gives the free parts of its goroutines'
+// stacks back and takes others soon after, in pieces of 32 KiB, which land anywhere in what the heap has in reserve, some hundred KiB.
+// So resident memory goes on rising until each page of that was touched once, which takes dozens of collections, and no further:
+// what the heap has from the kernel stays the same. A soak of ten minutes would see only the steepest part, so during its warm-up the
+// proxy collects ten times a second, as many times as in a day and a half.
 const (
-	soakCollects = time.Second
+	soakCollects = 100 * time.Millisecond
 	goCollects   = 2 * time.Minute
 )
 
