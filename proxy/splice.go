@@ -16,8 +16,8 @@ const (
 	// pipesSpare is how many empty pipes are kept while there are tunnels, pipeIdle how long one that nobody needs, in ns.
 	pipesSpare = 32
 	pipeIdle   = int64(time.Second)
-	// pipesHold is how many bytes a loop's pipes can hold together at most, in pages: so much memory they take at most, also
-	// where a byte takes a page.
+	// pipesHold is how many bytes a loop's pipes can hold together at most, in pages: so much memory they take at most where a byte
+	// takes a page. Where it takes a block of the sender's, of up to 32 KiB (skb_page_frag_refill of the kernel), it is more.
 	pipesHold = 32 << 20
 	// pipeRetry is how long no pipe is asked for after the kernel had none.
 	pipeRetry = int64(100 * time.Millisecond)
