@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// How a stage's subject treats what it sees.
+// has says whether the subject runs with a flag.
 func (g *stage) has(flag string) bool { return slices.Contains(g.Flags, flag) }
 
 // blind says whether the subject looks at no byte of any connection.
@@ -140,7 +140,7 @@ func (a *act) judgeReset() {
 	}
 }
 
-// reckoning is figures between which a counter is to be.
+// reckoning is the figures between which a counter is to be.
 type reckoning map[string]struct{ least, most float64 }
 
 func (b reckoning) add(name string, least, most int64) {
