@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"testing"
 
@@ -24,8 +25,15 @@ func TestMain(m *testing.M) {
 		}))
 	case "early":
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, func(cfg proxy.Config) (service, error) {
+			passedOn := make(chan os.Signal, len(early))
 			for _, sig := range early { // who connects before start has returned may send one already
+				if sig == unix.SIGPIPE { // stays ignored
+					_ = unix.Kill(os.Getpid(), sig)
+					continue
+				}
+				signal.Notify(passedOn, sig)
 				_ = unix.Kill(os.Getpid(), sig)
+				<-passedOn // or TERM overtakes those before it on another thread
 			}
 			return newFake(cfg.Listen), nil
 		}))

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -18,7 +17,7 @@ import (
 const (
 	// stopLimit is how long the loops may take to end once told to stop at once.
 	stopLimit = 10 * time.Second
-	// printLimit is how long the end waits for a reader of standard output to take statistics already asked for.
+	// printLimit is how long the end waits for statistics already asked for, and as long again for the log to be reopened.
 	printLimit = time.Second
 )
 
@@ -64,13 +63,8 @@ func (p *process) run() error {
 	p.notifyReady()
 	ended := make(chan struct{})
 	go p.feedWatchdog(ended)
-	printed := make(chan struct{})
-	var reopening sync.WaitGroup
-	go func() {
-		defer close(printed)
-		each(p.signals.stats, ended, p.printStats)
-	}()
-	reopening.Go(func() { each(p.signals.log, ended, p.reopen) })
+	printed := each(p.signals.stats, ended, p.printStats)
+	reopened := each(p.signals.log, ended, p.reopen)
 
 	err := p.await(p.signals.stop)
 	close(ended)
@@ -79,6 +73,10 @@ func (p *process) run() error {
 	case <-time.After(printLimit):
 		p.log.Warn("nobody reads standard output, statistics asked for are lost")
 	}
+	select {
+	case <-reopened:
+	case <-time.After(printLimit):
+	}
 	removePidfile(p.options.pidfile)
 	if err == nil {
 		p.log.Info("stopped", "uptime", time.Since(p.service.Info().Start).Round(time.Millisecond).String())
@@ -86,21 +84,27 @@ func (p *process) run() error {
 	return err
 }
 
-// each calls handle for every signal until ended is closed, and then once more if one has come before.
-func each(from <-chan os.Signal, ended <-chan struct{}, handle func()) {
-	for {
-		select {
-		case <-from:
-			handle()
-		case <-ended:
+// each calls handle for every signal until ended is closed, and then once more if one has come before. What it returns is closed
+// thereafter.
+func each(from <-chan os.Signal, ended <-chan struct{}, handle func()) (done <-chan struct{}) {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for {
 			select {
 			case <-from:
 				handle()
-			default:
+			case <-ended:
+				select {
+				case <-from:
+					handle()
+				default:
+				}
+				return
 			}
-			return
 		}
-	}
+	}()
+	return over
 }
 
 // announce writes the pid file and the line that says the proxy is ready.

@@ -139,7 +139,7 @@ func TestSignalBeforeTheEndIsServed(t *testing.T) {
 	close(ended)
 	from <- unix.SIGUSR1
 	served := 0
-	each(from, ended, func() { served++ })
+	<-each(from, ended, func() { served++ })
 	if served != 1 {
 		t.Errorf("served %d times", served)
 	}
