@@ -37,6 +37,7 @@ type core struct {
 	wallZero int64 // Unix time in µs when the loop's clock was 0
 
 	reserved int           // segments of the slab kept so that every flow can have one
+	atOnce   int           // bytes that one receive into the scratch of direct may bring
 	lineEnds []int32       // scratch of scan, nil like tracks
 	conns    *atomic.Int64 // of all loops
 	load     *atomic.Int64 // of this one, what others have given to it included

@@ -124,7 +124,7 @@ func newTestCore(t testing.TB, cfg Config, segs, reserved int) *core {
 
 func newBareCore(cfg *Config, memory *slab, reserved int) *core {
 	c := &core{
-		cfg: cfg, loops: 1, sys: linux{}, slab: memory, reserved: reserved, table: newTable(), now: testStart,
+		cfg: cfg, loops: 1, sys: linux{}, slab: memory, reserved: reserved, atOnce: recvUnknown, table: newTable(), now: testStart,
 		out: stats.NewSet(1).Core(0), conns: new(atomic.Int64), load: new(atomic.Int64), domain: [2]int{unix.AF_INET, unix.AF_INET},
 	}
 	c.wheel.init(c.now)

@@ -29,7 +29,7 @@ type direct struct {
 
 func (m *direct) init() {
 	m.budget = readBudget
-	m.scratch = make([]byte, max(m.cfg.MaxBuffer, segSize))
+	m.scratch = make([]byte, max(min(m.cfg.MaxBuffer, m.atOnce), segSize))
 	m.msg.Iov = &m.iov[0]
 }
 

@@ -55,7 +55,7 @@
 //	memory ≤ base + 4 MiB of the Go heap + loops × (32 MiB + scratch + 4 MiB of log + 32 MiB of pipes) + 8 KiB × stalled flows
 //	         + 0.7 KiB × sessions + 250 B × requests tracked + 100 B × addresses in the gate
 //
-// Buffers in the ring are of the 32 MiB. Scratch is MaxBuffer, and as much again with a histogram of 0.5 MiB where requests are tracked. The term of the pipes is
+// Buffers in the ring are of the 32 MiB. Scratch is at most MaxBuffer, and as much again with a histogram of 0.5 MiB where requests are tracked. The term of the pipes is
 // the kernel's, and there only while tunnels are. Requests outstanding are tracked only when something
 // needs it, at most trackMax per connection: 40 to 112 B each by how full their table is, and as much again before the collector
 // has to run. MaxPending bounds them further. The gate has the addresses of sessions, and at most gateShards × gateIdle without

@@ -35,6 +35,8 @@ var mutants = []mutant{
 	{name: "a short splice into a pipe counts as the last", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if n < p.pages() && ", new: "if n < p.size && "},
 
 	// Buffers.
+	{name: "more than a flow may hold is received at once", file: "proxy/direct.go", tests: "TestScratchSize", old: "min(m.cfg.MaxBuffer, m.atOnce)", new: "m.atOnce"},
+	{name: "the size of a cache counts as bytes", file: "proxy/cache.go", tests: "TestCacheSize", old: "int(kib) << 10", new: "int(kib)"},
 	{name: "uring: a buffer is returned twice", file: "proxy/uring_session.go", tests: "TestLoopAgainstRandomPeers|FuzzProxy", old: "\t\te.slab.put(id, ownFlow)\n", new: "\t\te.slab.put(id, ownFlow)\n\t\te.slab.put(id, ownFlow)\n"},
 	{name: "uring: a buffer is not returned", file: "proxy/uring_session.go", tests: "TestLoopAgainstRandomPeers|FuzzProxy", old: "\t\te.slab.put(id, ownFlow)\n", new: ""},
 	{name: "a sent segment is not returned", file: "proxy/flow.go", tests: "TestSegQueueAgainstBytes|TestClientEndsFirst", old: "\t\tb.putRun(first, last, count, ownFlow)\n", new: "\t\t_, _ = first, last\n"},

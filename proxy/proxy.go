@@ -141,7 +141,7 @@ func (p *Proxy) prepare(w *worker, index int) error {
 		return err
 	}
 	c := &core{
-		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, table: newTable(),
+		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, atOnce: recvAtOnce(l2Size(cpuCaches(w.cpu))), table: newTable(),
 		out: p.stats.Core(index), conns: &p.conns, load: new(atomic.Int64), gate: p.gate, upstream: p.target.ip, domain: [2]int{p.listen.domain, p.target.domain},
 		sys: linux{}, pipes: pipePool{sys: linux{}, most: p.cfg.MaxPipes}, pace: p.pace,
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
