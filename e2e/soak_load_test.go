@@ -263,8 +263,10 @@ func (r *replay) Read(p []byte) (int, error) {
 
 func (t *talk) serverReads(p *peer, lines *progress) error {
 	if t.server == serverStall {
+		// Room for two segments of the loopback device at least: with less, what overflows leaves the kernel with a window of 8 KiB for
+		// good, and the other side's kernel, whose segments are of 48, sends so much each 200 ms.
 		c := p.stream.(*replay).stream.(*net.TCPConn)
-		_ = c.SetReadBuffer(4096)
+		_ = c.SetReadBuffer(128 << 10)
 		time.Sleep(t.pause)
 		_ = c.SetReadBuffer(1 << 20)
 	}

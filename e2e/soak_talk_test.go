@@ -25,7 +25,7 @@ const (
 // What its server does beyond answering.
 const (
 	serverAnswer    = "answer"
-	serverStall     = "stall"      // small window, reads late
+	serverStall     = "stall"      // smaller window, reads late
 	serverHalfClose = "half-close" // FIN after some answers, reads on
 	serverReset     = "reset"      // RST after some answers
 	serverBad       = "bad"        // a bad line after some answers
@@ -49,6 +49,7 @@ type talk struct {
 	badLine        invalidLine   // of whoever sends one
 	first          string        // of an arbitrary client
 	tunnel         bool          // its requests are none, and tunnelled
+	upstream       string        // the proxy's address on the server's side, once the talk is there
 	rest           time.Duration // between two writes of the client
 	still          chan struct{} // closed when it is to say nothing until hurry is
 	withhold       chan struct{} // the server answers nothing until it is closed; nil: at once

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -109,6 +110,9 @@ func (s *soak) serve() {
 			}
 			s.mu.Lock()
 			t := s.talks[id]
+			if t != nil {
+				t.upstream = c.RemoteAddr().String()
+			}
 			s.mu.Unlock()
 			if t == nil {
 				s.note(errors.New("a request of a talk that is over, or never was: " + string(head)))
@@ -275,7 +279,10 @@ func (s *soak) wrap(t *talk, err error) {
 		return
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		sockets, _ := exec.Command("ss", "-tanoiemH", "src = "+t.source().String()+" or dst = "+t.source().String()).CombinedOutput()
+		s.mu.Lock()
+		up := t.upstream
+		s.mu.Unlock()
+		sockets, _ := exec.Command("ss", "-tanoiemH", fmt.Sprintf("src = %[1]v or dst = %[1]v or src = %[2]v or dst = %[2]v", t.source(), cmp.Or(up, "0.0.0.0:0"))).CombinedOutput()
 		err = errors.Join(err, errors.New("its sockets: "+string(sockets)))
 	}
 	s.note(errors.Join(errors.New(t.String()), err))
