@@ -161,8 +161,13 @@ func TestLoopAgainstRandomPeers(t *testing.T) {
 				}
 				faults := ringtest.New(7, everyFault)
 				r.loop.(*uringEngine).ring.SetHook(faults)
-				rapid.Check(t, r.talk)
-				everyFaultCame(t, faults)
+				for range 20 { // some need the kernel and the hook to meet, which is up to the time
+					rapid.Check(t, r.talk)
+					if missingFault(faults) == "" {
+						return
+					}
+				}
+				t.Errorf("the fault %s never happened", missingFault(faults))
 			})
 		}
 	}
