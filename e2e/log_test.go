@@ -250,12 +250,7 @@ func TestLogCannotBeWritten(t *testing.T) {
 				k := measured(t, p, u)
 				c, s := p.pair(u)
 				const n = 60_000
-				ok(t, together(
-					func() error { return c.sendAll(requests(1, n, 20)) },
-					func() error { return s.expect(requests(1, n, 20)) },
-					func() error { return s.sendAll(acks(1, n, 20)) },
-					func() error { return c.expect(acks(1, n, 20)) },
-				))
+				ok(t, converse(c, s, n))
 				k.holds(row.name + ", " + overflow)
 				k.check()
 				finish(t, c, s)
@@ -281,12 +276,7 @@ func TestLogDropsWholeLines(t *testing.T) {
 		ok(t, w.Close()) // the child has its own
 		c, s := p.pair(u)
 		const n = 60_000
-		ok(t, together(
-			func() error { return c.sendAll(requests(1, n, 20)) },
-			func() error { return s.expect(requests(1, n, 20)) },
-			func() error { return s.sendAll(acks(1, n, 20)) },
-			func() error { return c.expect(acks(1, n, 20)) },
-		))
+		ok(t, converse(c, s, n))
 		read := make(chan string, 1)
 		go func() {
 			text, _ := io.ReadAll(r) // to the child's end
@@ -363,4 +353,14 @@ func TestLogToClosedStdout(t *testing.T) {
 		k.check()
 		p.stop()
 	})
+}
+
+// converse plays n requests and as many answers at once between a client and a server.
+func converse(c, s *peer, n int) error {
+	return together(
+		func() error { return c.sendAll(requests(1, n, 20)) },
+		func() error { return s.expect(requests(1, n, 20)) },
+		func() error { return s.sendAll(acks(1, n, 20)) },
+		func() error { return c.expect(acks(1, n, 20)) },
+	)
 }
