@@ -43,6 +43,7 @@ var families = [...]family{
 	{"bytes_total", "Bytes accepted for forwarding.", "direction", prometheus.CounterValue, []series{
 		{"request", stats.BytesRequest}, {"response", stats.BytesResponse}, {"tunnel-in", stats.BytesTunnelIn}, {"tunnel-out", stats.BytesTunnelOut},
 	}},
+	{"spliced_bytes_total", "Bytes of requests and responses that went on within the kernel.", "", prometheus.CounterValue, one(stats.BytesSpliced)},
 	{"buffered_bytes", "Bytes held for peers that have not taken them yet.", "", prometheus.GaugeValue, one(stats.Buffered)},
 	{"read_pauses_total", "Times that a side was no longer read because its peer is slow.", "", prometheus.CounterValue, one(stats.ReadPauses)},
 	{"pending_pauses_total", "Times that a client was no longer read because it has too many requests outstanding.", "", prometheus.CounterValue, one(stats.PendingPauses)},
@@ -50,7 +51,7 @@ var families = [...]family{
 		{"connections", stats.RefusedConns}, {"rate", stats.RefusedRate},
 	}},
 	{"receive_buffers_exhausted_total", "Receives that found no buffer.", "", prometheus.CounterValue, one(stats.NoBuffer)},
-	{"tunnel_copies_total", "Times that a tunnel's data was copied for want of a pipe.", "", prometheus.CounterValue, one(stats.NoPipe)},
+	{"pipes_exhausted_total", "Times that data was copied for want of a pipe.", "", prometheus.CounterValue, one(stats.NoPipe)},
 	{"zerocopy_sends_total", "Sends without a copy.", "", prometheus.CounterValue, one(stats.ZeroCopySends)},
 	{"zerocopy_copied_total", "Sends without a copy that the kernel copied after all.", "", prometheus.CounterValue, one(stats.ZeroCopyCopied)},
 	{"zerocopy_denied_total", "Times that sending without a copy was given up.", "", prometheus.CounterValue, one(stats.ZeroCopyDenied)},

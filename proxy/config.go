@@ -26,6 +26,13 @@ const (
 	ZeroCopyOn   = "on"   // whatever it reports
 )
 
+// Values of Config.Splice.
+const (
+	SpliceOff  = "off"
+	SpliceAuto = "auto" // between loopback addresses, on processors whose caches make it pay
+	SpliceOn   = "on"   // for everybody
+)
+
 // Ways to spread connections over the loops, Config.Accept.
 const (
 	AcceptReuseport = "reuseport" // every loop has a listener of its own; one that is ahead gives connections away
@@ -50,6 +57,7 @@ type Config struct {
 	NoDelay   bool          // TCP_NODELAY on both sides
 	Cork      bool          // TCP_CORK around the sends of one wake-up
 	ZeroCopy  string        // ZeroCopyOff (and ""), ZeroCopyAuto, ZeroCopyOn: large data are sent without a copy, on io_uring
+	Splice    string        // SpliceOff (and ""), SpliceAuto, SpliceOn: long Data is copied to be inspected and else stays in the kernel
 	KeepAlive time.Duration // TCP keep-alive idle time, both sides
 
 	MaxConn      int // connections at once, over all loops; more wait in the accept queue
@@ -59,7 +67,7 @@ type Config struct {
 
 	MaxLine   uint64 // longest line in bytes, LF included
 	MaxBuffer int    // bytes held per connection and direction before the fast side is paused; not 0
-	MaxPipes  int    // pipes of each loop for the bytes of tunnels, two descriptors each; tunnels copy without
+	MaxPipes  int    // pipes of each loop for the bytes of tunnels and long Data, two descriptors each; without them bytes are copied
 
 	Tunnel      bool   // relay every connection without looking at a byte
 	Arbitrary   string // Close, Tunnel
@@ -87,8 +95,8 @@ type Config struct {
 	FirstGeneration uint32
 }
 
-// mayTunnel says whether there can be tunnels.
-func (c *Config) mayTunnel() bool { return c.Tunnel || c.Arbitrary == Tunnel }
+// MayTunnel says whether there can be tunnels.
+func (c *Config) MayTunnel() bool { return c.Tunnel || c.Arbitrary == Tunnel }
 
 // mayLend says whether large data may be sent without a copy.
 func (c *Config) mayLend() bool { return c.ZeroCopy == ZeroCopyAuto || c.ZeroCopy == ZeroCopyOn }

@@ -45,6 +45,7 @@ type core struct {
 	opened   uint64        // sessions begun on this loop
 	upstream netip.AddrPort
 
+	mayPeek  bool   // the long Data of some sessions goes on within the kernel
 	domain   [2]int // of the sockets of either side: AF_INET, AF_INET6 or AF_UNIX
 	draining bool   // no new connections
 	quiet    bool   // no new requests
@@ -87,6 +88,7 @@ func (c *core) begin(fd int32, from netip.AddrPort) *session {
 	s.client = from
 	s.id = c.opened*uint64(c.loops) + uint64(c.index) + 1
 	s.started, s.active = c.now, c.now
+	s.peeks = c.peeksAt(s)
 	for d, dir := range [2]codec.Dir{codec.Requests, codec.Answers} {
 		s.flow[d].scan = codec.NewScanner(dir, c.cfg.MaxLine)
 		s.flow[d].queue = newSegQueue()
@@ -123,7 +125,7 @@ func (c *core) release(s *session) {
 	if s.class != classUnknown {
 		c.local[openOf(s.class)]--
 	}
-	if c.local[stats.OpenTunnel] == 0 {
+	if c.local[stats.OpenTunnel] == 0 && !c.mayPeek {
 		c.pipes.clear()
 	}
 	c.local[stats.Closing]--

@@ -21,15 +21,22 @@ const sendVector = 64
 // writable and final of engineState): everything on epoll, tunnels on either engine.
 type direct struct {
 	*core
-	budget  int    // bytes that a flow may move per wake-up
-	scratch []byte // where every recv goes; what cannot be sent at once is copied to the slab
-	iov     [sendVector]unix.Iovec
-	msg     unix.Msghdr
+	budget   int    // bytes that a flow may move per wake-up
+	longRead int    // bytes that one receive of long Data brings
+	copied   int    // bytes that one receive may bring of what is copied
+	scratch  []byte // where every recv goes; what cannot be sent at once is copied to the slab
+	iov      [sendVector]unix.Iovec
+	msg      unix.Msghdr
 }
 
 func (m *direct) init() {
-	m.budget = readBudget
-	m.scratch = make([]byte, max(min(m.cfg.MaxBuffer, m.atOnce), segSize))
+	m.budget, m.longRead = readBudget, bulkRecv
+	m.copied = max(min(m.cfg.MaxBuffer, m.atOnce), segSize)
+	size := m.copied
+	if m.mayPeek {
+		size = max(size, min(m.cfg.MaxBuffer, peekAtOnce))
+	}
+	m.scratch = make([]byte, size)
 	m.msg.Iov = &m.iov[0]
 }
 
@@ -77,23 +84,37 @@ func (m *direct) receive(s *session, d side) int {
 		}
 		m.local[stats.NoPipe]++
 	}
-	limit := min(m.recvLimit(d), len(m.scratch), m.slab.free*segSize)
+	limit := m.limit(s, d)
 	if limit == 0 { // what the ring has received takes all memory, see await; on epoll readLimit keeps a segment for every flow
 		s.eng.readable[d] = false
 		return 0
 	}
-	n, errno := m.sys.recv(s.fd[d], m.scratch[:limit])
-	if errno != 0 || n == 0 {
+	data, peeked, errno := m.take(s, d, limit)
+	n := len(data)
+	if n == 0 {
 		m.nothing(s, d, errno)
 		return 0
 	}
 	if n < limit && !s.eng.final[d] {
 		s.eng.readable[d] = false // an edge comes with the next byte
 	}
-	if ok := m.received(s, d, m.scratch[:n]); ok > 0 {
-		m.forward(s, d, m.scratch[:ok])
+	data = m.check(s, d, data)
+	switch {
+	case len(data) == 0:
+	case peeked:
+		m.carry(s, d, data)
+	default:
+		m.forward(s, d, data)
 	}
 	return n
+}
+
+// check returns what of data, which side d has sent, is to be forwarded.
+func (m *direct) check(s *session, d side, data []byte) []byte {
+	lines := s.lines(d)
+	ok := m.received(s, d, data)
+	m.learn(s, d, len(data), s.lines(d)-lines)
+	return data[:ok]
 }
 
 // nothing handles a read from side d that has brought no bytes: it is empty, or its stream has ended.

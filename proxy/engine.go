@@ -11,11 +11,13 @@ type engine interface {
 
 // engineState is what an engine remembers of a session, by side.
 type engineState struct {
-	readable [2]bool // direct: a recv may find something
-	writable [2]bool // direct: a send may find room
-	final    [2]bool // direct: RDHUP, HUP or ERR was reported, so reading goes on to the end of the stream
-	corked   [2]bool // TCP_CORK is on
-	queued   bool    // in the list of sessions to serve
+	readable  [2]bool  // direct: a recv may find something
+	writable  [2]bool  // direct: a send may find room
+	final     [2]bool  // direct: RDHUP, HUP or ERR was reported, so reading goes on to the end of the stream
+	long      [2]uint8 // direct: not 0 while the flow is in the middle of long Data, long.go
+	unblocked bool     // direct: the sockets have got O_NONBLOCK for that
+	corked    [2]bool  // TCP_CORK is on
+	queued    bool     // in the list of sessions to serve
 
 	sentTurn  [2]uint32 // uring: the turn in which the send in flight was submitted
 	armed     [2]bool   // uring: a receive is in flight

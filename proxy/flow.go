@@ -45,7 +45,7 @@ type flow struct {
 	scan     codec.Scanner
 	head     codec.Head // of the unfinished line, when requests are tracked
 	queue    segQueue
-	pipe     *pipe  // of a tunnel: not nil exactly while bytes are in it, and the queue is empty then
+	pipe     *pipe  // not nil exactly while bytes are in it, which go before those in the queue
 	accepted uint64 // bytes accepted for forwarding since the start
 	source   source
 	ending   ending

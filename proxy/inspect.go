@@ -222,7 +222,7 @@ func (c *core) moved(s *session) {
 
 // holdsNoMore ends the client's waiting for the upstream once it waits no more.
 func (c *core) holdsNoMore(s *session) {
-	if s.heldSince == 0 || s.flow[client].queue.bytes > 0 || s.blocked() {
+	if s.heldSince == 0 || s.flow[client].held() || s.blocked() {
 		return
 	}
 	if s.lineStart != 0 { // the time that the upstream took is not the client's fault

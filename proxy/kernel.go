@@ -11,6 +11,7 @@ import (
 // indirect call is little.
 type kernel interface {
 	recv(fd int32, buf []byte) (int, syscall.Errno)
+	peek(fd int32, buf []byte) (int, syscall.Errno)
 	send(fd int32, buf []byte) (int, syscall.Errno)
 	sendmsg(fd int32, msg *unix.Msghdr) (int, syscall.Errno)
 	splice(from, to int32, most int) (int, syscall.Errno)
@@ -26,10 +27,11 @@ type kernel interface {
 	setPipeSize(fd int32, size int) syscall.Errno
 }
 
-// linux is the real one; socket.go and splice.go say what the calls do.
+// linux is the real one; socket.go, splice.go and long.go say what the calls do.
 type linux struct{}
 
 func (linux) recv(fd int32, buf []byte) (int, syscall.Errno)          { return recv(fd, buf) }
+func (linux) peek(fd int32, buf []byte) (int, syscall.Errno)          { return peek(fd, buf) }
 func (linux) send(fd int32, buf []byte) (int, syscall.Errno)          { return send(fd, buf) }
 func (linux) sendmsg(fd int32, msg *unix.Msghdr) (int, syscall.Errno) { return sendmsg(fd, msg) }
 func (linux) splice(from, to int32, most int) (int, syscall.Errno)    { return splice(from, to, most) }

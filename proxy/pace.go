@@ -65,7 +65,7 @@ func (p *Proxy) choosePace(listeners []int, target *address) {
 	if p.listen.domain == unix.AF_UNIX || target.domain == unix.AF_UNIX {
 		p.pace.length = restUnix
 	}
-	if name := congestionControl(); p.cfg.mayTunnel() && strings.HasPrefix(name, "bbr") {
+	if name := congestionControl(); p.cfg.MayTunnel() && strings.HasPrefix(name, "bbr") {
 		ip := p.listen.ip.Addr()
 		mine := len(p.cfg.Inherited) == 0 && (ip.IsLoopback() || ip.IsUnspecified())
 		for _, fd := range listeners {

@@ -141,3 +141,5 @@ func (k simKernel) setNonblock(fd int32) {
 	}
 	sock.nonblock = true
 }
+
+func (k simKernel) peek(fd int32, buf []byte) (int, syscall.Errno) { panic("no simulation peeks yet") }

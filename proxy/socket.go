@@ -193,7 +193,7 @@ const unsentMost = 128 << 10
 
 // setTCPOptions are best effort: a connection without them works.
 func setTCPOptions(fd int, cfg *Config) {
-	if !cfg.mayTunnel() && !cfg.mayLend() { // they do not copy
+	if !cfg.MayTunnel() && !cfg.mayLend() { // they do not copy
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentMost)
 	}
 	if cfg.NoDelay {
@@ -258,8 +258,10 @@ func accept(fd int, raw *unix.RawSockaddrAny) (int32, syscall.Errno) {
 }
 
 // recv and send never block, whatever the socket's mode.
-func recv(fd int32, buf []byte) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), unix.MSG_DONTWAIT, 0, 0)
+func recv(fd int32, buf []byte) (int, syscall.Errno) { return recvFlags(fd, buf, 0) }
+
+func recvFlags(fd int32, buf []byte, flags uintptr) (int, syscall.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), flags|unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 

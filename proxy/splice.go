@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"fooproxy/stats"
 )
 
 const (
@@ -23,11 +25,12 @@ const (
 	pipeRetry = int64(100 * time.Millisecond)
 )
 
-// pipe carries bytes of a tunnelled flow from its source to its sink within the kernel, splice(2).
+// pipe carries bytes of a flow from its source to its sink within the kernel, splice(2): of a tunnel, or of long Data, see long.go.
 type pipe struct {
 	in, out int32
-	size    int // bytes that it can hold, in pages: one byte may take a page
-	held    int // bytes in it
+	size    int  // bytes that it can hold, in pages: one byte may take a page
+	held    int  // bytes in it that are to go on
+	spoilt  bool // others are behind them
 	next    *pipe
 }
 
@@ -195,14 +198,28 @@ func (m *direct) pour(s *session, d side) {
 	}
 	if n <= 0 {
 		s.eng.writable[d^1] = false
+		m.stuck(s, d)
 		return
 	}
 	// Less than was asked for is no sign of a full socket: a signal cuts a splice short as well (splice_to_socket of the kernel), and
 	// nothing would tell of room that there has always been.
 	if p.held -= n; p.held == 0 {
 		m.dropPipe(f)
+		f.paused = f.queue.bytes > 0
+		if d == client {
+			m.holdsNoMore(s)
+		}
 	}
 	m.moved(s)
+}
+
+// stuck notes that flow d's destination takes no more of what its pipe holds, so that its source is not read.
+func (c *core) stuck(s *session, d side) {
+	c.holds(s, d)
+	if f := &s.flow[d]; !f.paused {
+		f.paused = true
+		c.local[stats.ReadPauses]++
+	}
 }
 
 // dropPipe gives back flow f's pipe, with whatever is in it.

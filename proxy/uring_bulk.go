@@ -32,6 +32,9 @@ func (e *uringEngine) onPoll(r ref) {
 // drain moves what the socket of a flow in bulk holds.
 func (e *uringEngine) drain(s *session, d side) {
 	f, eng := &s.flow[d], &s.eng
+	if f.pipe != nil && !e.empty(s, d) {
+		return
+	}
 	if eng.bulk[d] == 0 || eng.armed[d] && eng.polled[d] {
 		return
 	}
@@ -41,13 +44,13 @@ func (e *uringEngine) drain(s *session, d side) {
 			e.touch(s)
 			return
 		}
-		limit := min(e.recvLimit(d), len(e.scratch), e.slab.free*segSize)
+		limit := e.direct.limit(s, d)
 		if limit == 0 {
 			eng.bulk[d] = 0 // nothing could be kept of what is not sent at once; the ring's receive waits for memory
 			return
 		}
-		n, errno := e.sys.recv(s.fd[d], e.scratch[:limit])
-		if errno != 0 || n == 0 {
+		data, peeked, errno := e.direct.take(s, d, limit)
+		if len(data) == 0 {
 			switch {
 			case errno != unix.EAGAIN:
 				eng.bulk[d] = 0
@@ -61,8 +64,37 @@ func (e *uringEngine) drain(s *session, d side) {
 			}
 			return
 		}
-		moved += n
-		e.pass(s, d, e.scratch[:e.received(s, d, e.scratch[:n])])
+		moved += len(data)
+		data = e.direct.check(s, d, data)
+		if !peeked {
+			e.pass(s, d, data)
+			continue
+		}
+		eng.writable[d^1] = !eng.roomArmed[d]
+		e.direct.carry(s, d, data)
+		e.awaitRoom(s, d)
+	}
+}
+
+// empty moves what flow d's pipe holds to its destination, and says whether that has taken all of it.
+func (e *uringEngine) empty(s *session, d side) bool {
+	f, eng := &s.flow[d], &s.eng
+	if eng.roomArmed[d] {
+		return false
+	}
+	eng.writable[d^1] = true
+	for f.pipe != nil && eng.writable[d^1] {
+		e.direct.pour(s, d)
+	}
+	e.awaitRoom(s, d)
+	return f.pipe == nil
+}
+
+// awaitRoom has the ring say when flow d's destination takes more of what its pipe holds.
+func (e *uringEngine) awaitRoom(s *session, d side) {
+	if s.flow[d].pipe != nil && !s.eng.roomArmed[d] {
+		s.eng.roomArmed[d] = true
+		e.poll(s, s.fd[d^1], unix.POLLOUT, opRoom+uint8(d))
 	}
 }
 

@@ -233,7 +233,7 @@ func (e *uringEngine) relay(s *session, d side) bool {
 		return false
 	}
 	switch a := s.want(d); {
-	case a&actSend != 0:
+	case a&actSend != 0 && f.pipe == nil:
 		e.send(s, d)
 	case a&actShut != 0:
 		e.sys.shutdownWrite(s.fd[d^1])

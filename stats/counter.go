@@ -36,6 +36,7 @@ const (
 	BytesResponse
 	BytesTunnelIn
 	BytesTunnelOut
+	BytesSpliced // those of BytesRequest and BytesResponse that went on without being copied back into the kernel
 
 	ReadPauses     // times a fast side was no longer read because its peer is slow
 	PendingPauses  // times a client was no longer read because it has too many requests outstanding
@@ -43,7 +44,7 @@ const (
 	ZeroCopySends  // sends without a copy
 	ZeroCopyCopied // those of them that the kernel copied after all
 	ZeroCopyDenied // times sending without a copy was given up: no memory to lock, or a socket that cannot
-	NoPipe         // times a tunnel's data was copied for want of a pipe
+	NoPipe         // times data was copied for want of a pipe
 	AcceptErrors   // failed accepts
 	AcceptPauses   // times accepting was suspended
 	RefusedConns   // clients refused because their address has too many connections; not among Accepted
@@ -94,7 +95,7 @@ var counterNames = [NumCounters]string{
 	Accepted: "connections_total", Ended: "connections_ended",
 	ClassFoo: "class_foo", ClassArbitrary: "class_arbitrary", ClassTunnel: "class_tunnel",
 	BytesRequest: "bytes_request", BytesResponse: "bytes_response",
-	BytesTunnelIn: "bytes_tunnel_in", BytesTunnelOut: "bytes_tunnel_out",
+	BytesTunnelIn: "bytes_tunnel_in", BytesTunnelOut: "bytes_tunnel_out", BytesSpliced: "bytes_spliced",
 	ReadPauses: "read_pauses", PendingPauses: "pending_pauses", NoBuffer: "no_buffer", NoPipe: "no_pipe",
 	ZeroCopySends: "zerocopy_sends", ZeroCopyCopied: "zerocopy_copied", ZeroCopyDenied: "zerocopy_denied",
 	AcceptErrors: "accept_errors", AcceptPauses: "accept_pauses",

@@ -35,7 +35,7 @@ func TestDefaults(t *testing.T) {
 	o := mustParse(t)
 	want := proxy.Config{
 		Listen: ":8001", Forward: "127.0.0.1:8000", Engine: "auto", Pin: true, Accept: "reuseport", Backlog: 4096,
-		NoDelay: true, ZeroCopy: "off", KeepAlive: time.Minute, MaxLine: 16 << 20, MaxBuffer: 512 << 10, Arbitrary: "close",
+		NoDelay: true, ZeroCopy: "off", Splice: "auto", KeepAlive: time.Minute, MaxLine: 16 << 20, MaxBuffer: 512 << 10, Arbitrary: "close",
 		OnViolation: "close", TimeoutConnect: 5 * time.Second, TimeoutLine: time.Minute, TimeoutHalfClose: time.Minute,
 		LogFormat: "text", LogOverflow: "drop", LogSample: 1,
 	}
@@ -50,7 +50,7 @@ func TestDefaults(t *testing.T) {
 func TestEverySettingReachesTheConfiguration(t *testing.T) {
 	o := mustParse(
 		t, "--listen=[::1]:1", "-f=h:2", "--engine=epoll", "--loops=3", "--pin=off", "--accept=single", "--backlog=4",
-		"--nodelay=no", "--cork", "--zerocopy=auto", "--maxconn=5", "--max-line=6k", "--max-buffer=7M", "--arbitrary=tunnel",
+		"--nodelay=no", "--cork", "--zerocopy=auto", "--splice=on", "--maxconn=5", "--max-line=6k", "--max-buffer=7M", "--arbitrary=tunnel",
 		"--on-violation=forward", "--timeout-connect=8s", "--timeout-idle=9s", "--timeout-line=10s",
 		"--timeout-half-close=11s", "--keepalive=12s", "--log=/l", "--log-format=json", "--log-overflow=block",
 		"--drain-timeout=13s", "--pidfile=/p", "--admin=14", "--track=on",
@@ -58,7 +58,7 @@ func TestEverySettingReachesTheConfiguration(t *testing.T) {
 		"--maxconn-per-ip=15", "--rate-per-ip=16", "--max-pending=17",
 	)
 	want := proxy.Config{
-		Listen: "[::1]:1", Forward: "h:2", Engine: "epoll", Loops: 3, Accept: "single", Backlog: 4, Cork: true, ZeroCopy: "auto", MaxConn: 5,
+		Listen: "[::1]:1", Forward: "h:2", Engine: "epoll", Loops: 3, Accept: "single", Backlog: 4, Cork: true, ZeroCopy: "auto", Splice: "on", MaxConn: 5,
 		MaxConnPerIP: 15, RatePerIP: 16, MaxPending: 17,
 		MaxLine: 6 << 10, MaxBuffer: 7 << 20, Arbitrary: "tunnel", OnViolation: "forward", TimeoutConnect: 8 * time.Second,
 		Track: true, Violations: 256, TimeoutIdle: 9 * time.Second, TimeoutLine: 10 * time.Second, TimeoutHalfClose: 11 * time.Second,

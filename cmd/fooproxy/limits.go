@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"fooproxy/proxy"
 )
 
 // maxConnMost caps maxconn where the descriptor limit is no limit in practice.
@@ -63,12 +61,16 @@ func maxConnFor(descriptors uint64, loops int) int {
 	return int(min((descriptors-reserve)/descriptorsPerSession, maxConnMost))
 }
 
-// pipesFor returns how many pipes each loop's tunnels may have.
+// pipesFor returns how many pipes each loop may have: fewer where they are for long Data only, which seldom stays in one.
 func (o *options) pipesFor(descriptors uint64, loops int) int {
-	if !o.cfg.Tunnel && o.cfg.Arbitrary != proxy.Tunnel {
-		return 0
+	most := int(min(descriptors/pipesShare/descriptorsPerPipe/uint64(loops), pipesMost))
+	switch {
+	case o.cfg.MayTunnel():
+		return most
+	case o.cfg.MayPeek():
+		return most / 4
 	}
-	return int(min(descriptors/pipesShare/descriptorsPerPipe/uint64(loops), pipesMost))
+	return 0
 }
 
 // limit settles maxconn by the descriptor limit.

@@ -29,14 +29,17 @@ func TestMaxConnFor(t *testing.T) {
 	}
 }
 
-// Pipes are for tunnels only, at most a share of the descriptors, and few enough for every loop to have some.
+// Pipes are for tunnels and long Data, at most a share of the descriptors, and few enough for every loop to have some.
 func TestPipesFor(t *testing.T) {
 	for _, c := range []struct {
 		flags       []string
 		descriptors uint64
 		loops, want int
 	}{
-		{nil, 1 << 20, 1, 0},
+		{[]string{"--splice=off"}, 1 << 20, 1, 0},
+		{[]string{"--forward=192.0.2.1:1"}, 1 << 20, 1, 0},
+		{[]string{"--splice=on"}, 1 << 20, 1, pipesMost / 4},
+		{[]string{"--splice=on", "--tunnel"}, 1 << 20, 1, pipesMost},
 		{[]string{"--tunnel"}, 1 << 20, 1, pipesMost},
 		{[]string{"--arbitrary=tunnel"}, 1 << 20, 4, pipesMost},
 		{[]string{"--tunnel"}, 1024, 1, 1024 / pipesShare / descriptorsPerPipe},
@@ -63,7 +66,7 @@ func limited(t *testing.T, soft, hard int, args ...string) (code int, stdout, st
 }
 
 func TestSoftLimitIsRaisedAndMaxConnDerived(t *testing.T) {
-	code, stdout, stderr := limited(t, 100, 600)
+	code, stdout, stderr := limited(t, 100, 600, "--splice=off")
 	want := fmt.Sprintf("\nmaxconn            = %-24d # the descriptor limit\n", maxConnFor(600, runtime.NumCPU()))
 	if code != exitClean || stderr != "" || !strings.Contains(stdout, want) {
 		t.Errorf("exit %d, stderr %q, stdout lacks %q:\n%s", code, stderr, want, stdout)
@@ -71,7 +74,7 @@ func TestSoftLimitIsRaisedAndMaxConnDerived(t *testing.T) {
 }
 
 func TestMaxConnAboveTheLimitIsLowered(t *testing.T) {
-	code, stdout, stderr := limited(t, 100, 600, "--maxconn", "5000", "--loops", "1")
+	code, stdout, stderr := limited(t, 100, 600, "--maxconn", "5000", "--loops", "1", "--splice=off")
 	if code != exitClean || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "level=WARN") ||
 		!strings.Contains(stderr, "asked=5000 maxconn=280 descriptors=600") || !strings.Contains(stdout, "\nmaxconn            = 280 ") {
 		t.Errorf("exit %d, stderr:\n%sstdout:\n%s", code, stderr, stdout)

@@ -48,6 +48,7 @@ func newOptions() *options {
 			Backlog:          4096,
 			NoDelay:          true,
 			ZeroCopy:         proxy.ZeroCopyOff,
+			Splice:           proxy.SpliceAuto,
 			KeepAlive:        60 * time.Second,
 			MaxLine:          16 << 20,
 			MaxBuffer:        512 << 10,
@@ -138,6 +139,10 @@ func (o *options) addEngine() {
 		setting{
 			name: "zerocopy", meta: "WAY", value: wordValue(&c.ZeroCopy, proxy.ZeroCopyOff, proxy.ZeroCopyAuto, proxy.ZeroCopyOn),
 			help: "no copy of large data sent, on io_uring; auto: where the kernel agrees; on: always",
+		},
+		setting{
+			name: "splice", meta: "WAY", value: wordValue(&c.Splice, proxy.SpliceOff, proxy.SpliceAuto, proxy.SpliceOn),
+			help: "keep long Data in the kernel once checked; auto: loopback, if it pays; on: always",
 		},
 	)
 }

@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"fooproxy/stats"
+)
+
+// Long Data is copied once, to be inspected, and goes on within the kernel: a receive peeks at it (MSG_PEEK), and what is valid of it is
+// spliced through a pipe. The copy back into the kernel is spared, up to a third of the CPU time (docs/zerocopy.md).
+//
+// Pages are handed on that way, not copied: a sender on this host that has put its own into the socket (sendfile, splice, vmsplice) can
+// still write to them after they were inspected. No system call says whose a page is. So it is done only where the operator
+// says that peers can be trusted, or where whoever could cheat can reach the other side without the proxy: between loopback addresses.
+
+const (
+	// longLine is how long the lines of long Data are on average: what is cheap for few large pieces of memory costs more than
+	// a copy for many small ones.
+	longLine = 8 << 10
+	// longPatience is how many receives in a row may bring little before a flow is no longer in long Data.
+	longPatience = 16
+	// peekAtOnce is how many bytes are peeked at in one go. They are not read again by a send, so they need not stay in the cache.
+	peekAtOnce = 256 << 10
+)
+
+// MayPeek says whether the long Data of some sessions may go on within the kernel, through pipes.
+func (c *Config) MayPeek() bool {
+	switch c.Splice {
+	case SpliceOn:
+		return true
+	case SpliceAuto:
+		target, err := parseAddress(c.Forward)
+		l2 := l2Size(cpuCaches(-1))
+		return err == nil && target.ip.Addr().IsLoopback() && 0 < l2 && l2 < recvLargeL2
+	}
+	return false
+}
+
+// peeksAt says whether the long Data of a session with this client goes on within the kernel.
+func (c *core) peeksAt(s *session) bool {
+	return c.mayPeek && (c.cfg.Splice == SpliceOn || s.client.Addr().IsLoopback())
+}
+
+// peeking says whether the next receive of flow d may be a look only.
+func (m *direct) peeking(s *session, d side) bool {
+	return s.eng.long[d] > 0 && s.flow[d].source == reading
+}
+
+// limit is how many bytes the next receive from side d may bring into the scratch buffer, 0 when there is no memory to keep them.
+func (m *direct) limit(s *session, d side) int {
+	most := m.copied
+	if m.peeking(s, d) {
+		most = len(m.scratch)
+	}
+	return min(m.recvLimit(d), most, m.slab.free*segSize)
+}
+
+// take receives up to limit bytes of side d into the scratch buffer. Long Data is only peeked at: the bytes stay in the socket and are
+// to be carried on.
+func (m *direct) take(s *session, d side, limit int) (data []byte, peeked bool, errno syscall.Errno) {
+	n := 0
+	if peeked = limit >= m.longRead && m.peeking(s, d); peeked {
+		n, errno = m.sys.peek(s.fd[d], m.scratch[:limit])
+	} else {
+		n, errno = m.sys.recv(s.fd[d], m.scratch[:limit])
+	}
+	return m.scratch[:max(n, 0)], peeked, errno
+}
+
+// carry moves data, which lies at the front of side d's socket and was accepted, to flow d's destination. What that does not take
+// stays in a pipe, and what does not fit there, or finds none, is copied to the queue behind it.
+func (m *direct) carry(s *session, d side, data []byte) {
+	f := &s.flow[d]
+	for len(data) > 0 && !f.held() && f.sink == open {
+		p := m.pipes.get(m.now)
+		if p == nil {
+			m.local[stats.NoPipe]++
+			break
+		}
+		n, errno := m.sys.splice(s.fd[d], p.in, len(data))
+		if n <= 0 || errno != 0 { // a signal, or bytes that a splice does not get across (TCP's urgent ones)
+			m.pipes.put(p, m.now)
+			break
+		}
+		p.held, f.pipe = n, p
+		data = data[n:]
+		m.local[stats.BytesSpliced] += uint64(n)
+		for f.pipe != nil && s.eng.writable[d^1] {
+			m.pour(s, d)
+		}
+	}
+	if len(data) > 0 && f.sink == open {
+		m.copyOn(s, d, data)
+	}
+}
+
+// copyOn queues data, which lies in the scratch buffer and at the front of side d's socket, and takes it out of the socket.
+func (m *direct) copyOn(s *session, d side, data []byte) {
+	n := len(data)
+	if s.flow[d].queue.write(m.slab, data) < n {
+		m.kill(s, causeError) // no more is received than there are segments free, so this cannot be
+		return
+	}
+	m.queued(s, d, highWater)
+	for n > 0 {
+		got, errno := m.sys.recv(s.fd[d], m.scratch[:n])
+		if errno != unix.EINTR && got <= 0 {
+			return // the socket has nothing left to be read twice
+		}
+		n -= max(got, 0)
+	}
+}
+
+// learn tells by a receive of flow d, of n bytes in which lines ended, whether it is in the middle of long Data.
+func (m *direct) learn(s *session, d side, n int, lines uint64) {
+	long := &s.eng.long[d]
+	switch {
+	case !s.peeks || s.class != classFoo:
+	case n < m.longRead:
+		*long = max(*long, 1) - 1
+	case lines*longLine > uint64(n):
+		*long = 0
+	default:
+		if !s.eng.unblocked { // splice would wait for a socket
+			s.eng.unblocked = true
+			m.sys.setNonblock(s.fd[client])
+			m.sys.setNonblock(s.fd[server])
+		}
+		*long = longPatience
+	}
+}
+
+// lines is how many messages of flow d have been counted.
+func (s *session) lines(d side) uint64 {
+	if d == client {
+		return s.count.Req
+	}
+	return s.count.Ack + s.count.Nak
+}
+
+// peek copies what recv would return and leaves it where it is.
+func peek(fd int32, buf []byte) (int, syscall.Errno) { return recvFlags(fd, buf, unix.MSG_PEEK) }
