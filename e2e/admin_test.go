@@ -80,7 +80,7 @@ func metricOf(figure string) string {
 		"connections_total": "connections_accepted_total", "connecting": `connections state="connecting"`,
 		"closing": `connections state="closing"`, "outstanding": "requests_outstanding", "unmatched": "responses_unmatched_total",
 		"duplicate": "responses_duplicate_total", "unanswered": "requests_unanswered_total", "untracked": "messages_untracked_total",
-		"buffered_bytes": "buffered_bytes", "read_pauses": "read_pauses_total", "log_dropped": "log_dropped_total",
+		"buffered_bytes": "buffered_bytes", "spliced_bytes": "spliced_bytes_total", "read_pauses": "read_pauses_total", "log_dropped": "log_dropped_total",
 		"latency_count": "request_duration_seconds_count",
 	}[figure]
 }

@@ -144,7 +144,7 @@ func (c *core) publish(kernelSegs int) {
 	if c.log != nil {
 		c.log.Flush()
 	}
-	c.local[stats.Buffered] = uint64(len(c.slab.segs)-c.slab.free-kernelSegs) * segSize
+	c.local[stats.Buffered] = uint64(len(c.slab.segs)-c.slab.free-kernelSegs)*segSize + uint64(c.pipes.held)
 	if c.latency != nil {
 		c.latency.Publish()
 	}

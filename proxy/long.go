@@ -84,7 +84,8 @@ func (m *direct) carry(s *session, d side, data []byte) {
 			m.pipes.put(p, m.now)
 			break
 		}
-		p.held, f.pipe = n, p
+		m.pipes.filled(p, n)
+		f.pipe = p
 		data = data[n:]
 		m.local[stats.BytesSpliced] += uint64(n)
 		for f.pipe != nil && s.eng.writable[d^1] {

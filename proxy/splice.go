@@ -28,9 +28,8 @@ const (
 // pipe carries bytes of a flow from its source to its sink within the kernel, splice(2): of a tunnel, or of long Data, see long.go.
 type pipe struct {
 	in, out int32
-	size    int  // bytes that it can hold, in pages: one byte may take a page
-	held    int  // bytes in it that are to go on
-	spoilt  bool // others are behind them
+	size    int // bytes that it can hold, in pages: one byte may take a page
+	held    int // bytes in it that are to go on
 	next    *pipe
 }
 
@@ -43,6 +42,7 @@ type pipePool struct {
 	most    int   // pipes there may be
 	made    int   // pipes there are
 	size    int   // what they can hold together
+	held    int   // bytes in them
 	free    *pipe // larger ones first
 	closed  *pipe // what described pipes that there were, for others that there will be
 	spare   int   // length of free
@@ -71,6 +71,12 @@ func (l *pipePool) get(now int64) *pipe {
 	l.made++
 	l.size += p.size
 	return p
+}
+
+// filled notes that n bytes have come into p, or gone out of it.
+func (l *pipePool) filled(p *pipe, n int) {
+	p.held += n
+	l.held += n
 }
 
 // put takes a pipe back. One with bytes left in it cannot be used again.
@@ -150,6 +156,7 @@ func (l *pipePool) open() *pipe {
 func (l *pipePool) drop(p *pipe) {
 	l.made--
 	l.size -= p.size
+	l.held -= p.held
 	l.close(p)
 }
 
@@ -175,7 +182,7 @@ func (m *direct) receiveSpliced(s *session, d side, p *pipe) int {
 		m.nothing(s, d, errno)
 		return 0
 	}
-	p.held = n
+	m.pipes.filled(p, n)
 	s.flow[d].pipe = p
 	m.accept(s, d, n)
 	m.pace.add(d, n, d == server && s.paced)
@@ -203,7 +210,7 @@ func (m *direct) pour(s *session, d side) {
 	}
 	// Less than was asked for is no sign of a full socket: a signal cuts a splice short as well (splice_to_socket of the kernel), and
 	// nothing would tell of room that there has always been.
-	if p.held -= n; p.held == 0 {
+	if m.pipes.filled(p, -n); p.held == 0 {
 		m.dropPipe(f)
 		f.paused = f.queue.bytes > 0
 		if d == client {

@@ -58,7 +58,7 @@ const (
 	OpenArbitrary
 	OpenTunnel
 	Outstanding // requests waiting for their answers; only when tracking
-	Buffered    // the last level: bytes held in user space now
+	Buffered    // the last level: bytes held now, in memory and in pipes
 
 	EndClientFIN // connections ended, by reason; their sum is Ended
 	EndServerFIN
@@ -95,7 +95,7 @@ var counterNames = [NumCounters]string{
 	Accepted: "connections_total", Ended: "connections_ended",
 	ClassFoo: "class_foo", ClassArbitrary: "class_arbitrary", ClassTunnel: "class_tunnel",
 	BytesRequest: "bytes_request", BytesResponse: "bytes_response",
-	BytesTunnelIn: "bytes_tunnel_in", BytesTunnelOut: "bytes_tunnel_out", BytesSpliced: "bytes_spliced",
+	BytesTunnelIn: "bytes_tunnel_in", BytesTunnelOut: "bytes_tunnel_out", BytesSpliced: "spliced_bytes",
 	ReadPauses: "read_pauses", PendingPauses: "pending_pauses", NoBuffer: "no_buffer", NoPipe: "no_pipe",
 	ZeroCopySends: "zerocopy_sends", ZeroCopyCopied: "zerocopy_copied", ZeroCopyDenied: "zerocopy_denied",
 	AcceptErrors: "accept_errors", AcceptPauses: "accept_pauses",
