@@ -15,6 +15,7 @@ const (
 type wheel struct {
 	heads [wheelSlots]int32
 	tick  int64 // the last tick that has fired
+	first int64 // no timer is set for an earlier tick
 	count int
 }
 
@@ -56,6 +57,9 @@ func (w *wheel) set(t *table, s *session, at int64) {
 		t.at(*head).timer.prev = s.slot
 	}
 	*head = s.slot
+	if w.count == 0 || tick < w.first {
+		w.first = tick
+	}
 	w.count++
 }
 
@@ -92,16 +96,15 @@ func (w *wheel) expired(t *table, now int64) *session {
 	return nil
 }
 
-// wait returns how long it is until the next timer may fire, or -1 when none is set.
+// wait returns how long it is until the next timer may fire, or -1 when none is set. A loop asks before each time that it waits.
 func (w *wheel) wait(now int64) time.Duration {
 	if w.count == 0 {
 		return -1
 	}
-	for tick := w.tick; ; tick++ {
-		if w.heads[tick%wheelSlots] >= 0 {
-			return max(0, time.Duration(tick*tickLength-now))
-		}
+	for w.first = max(w.first, w.tick); w.heads[w.first%wheelSlots] < 0; {
+		w.first++
 	}
+	return max(0, time.Duration(w.first*tickLength-now))
 }
 
 // sooner is limit, or how long it is from now until at when that is less. A negative limit is none.
