@@ -56,7 +56,7 @@ func (c *core) rest() {
 	_, _, _ = unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 }
 
-// choosePace settles for which flows nobody rests, and spares tunnels within this host from BBR: that measures a path and is
+// choosePace settles for which flows nobody rests, and spares tunnels and long Data within this host from BBR: that measures a path and is
 // gentle to it, and the loopback device has none. Sockets within the host run Reno instead, which every kernel has and allows. It
 // has to be chosen before they are connected: the kernel goes on to pace a socket that has run BBR. The way back is open, so a
 // listener for all addresses runs Reno, and choosePaceOf gives BBR to what comes from elsewhere.
@@ -65,7 +65,7 @@ func (p *Proxy) choosePace(listeners []int, target *address) {
 	if p.listen.domain == unix.AF_UNIX || target.domain == unix.AF_UNIX {
 		p.pace.length = restUnix
 	}
-	if name := congestionControl(); p.cfg.MayTunnel() && strings.HasPrefix(name, "bbr") {
+	if name := congestionControl(); (p.cfg.MayTunnel() || p.cfg.MayPeek()) && strings.HasPrefix(name, "bbr") {
 		ip := p.listen.ip.Addr()
 		mine := len(p.cfg.Inherited) == 0 && (ip.IsLoopback() || ip.IsUnspecified())
 		for _, fd := range listeners {

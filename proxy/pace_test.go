@@ -62,29 +62,36 @@ func congestionOf(t *testing.T, fd int32) string {
 	return strings.TrimRight(name, "\x00")
 }
 
-// Tunnels within the host run Reno though the kernel's choice is BBR, and loops rest for them. Without tunnels, and towards
+// Tunnels and long Data within the host run Reno though the kernel's choice is BBR, and loops rest for tunnels. Without either, and towards
 // clients from elsewhere, sockets run what the kernel has chosen.
 func TestTunnelsWithinTheHostAreNotPaced(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		for name, c := range map[string]struct {
-			tunnel   bool
+			use      string // what may keep bytes within the kernel
 			listen   string
 			from, to string // the client's address and the one that it connects to
 			want     [2]string
 			paced    bool
 		}{
-			"tunnel":                     {true, "127.0.0.1:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
-			"for all":                    {true, "0.0.0.0:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
-			"for all, IPv6":              {true, "[::]:0", "::1", "::1", [2]string{"reno", "reno"}, false},
-			"for all, IPv4 mapped":       {true, "[::]:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
-			"for all, by an own address": {true, "0.0.0.0:0", "192.0.2.1", "192.0.2.1", [2]string{"reno", "reno"}, false},
-			"for all, from elsewhere":    {true, "[::]:0", "192.0.2.2", "192.0.2.1", [2]string{"bbr", "reno"}, true},
-			"for one":                    {true, "192.0.2.1:0", "192.0.2.2", "192.0.2.1", [2]string{"bbr", "reno"}, true},
-			"foo only, for all":          {false, "0.0.0.0:0", "127.0.0.1", "127.0.0.1", [2]string{"bbr", "bbr"}, false},
+			"tunnel":                     {"tunnel", "127.0.0.1:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
+			"for all":                    {"tunnel", "0.0.0.0:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
+			"for all, IPv6":              {"tunnel", "[::]:0", "::1", "::1", [2]string{"reno", "reno"}, false},
+			"for all, IPv4 mapped":       {"tunnel", "[::]:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
+			"for all, by an own address": {"tunnel", "0.0.0.0:0", "192.0.2.1", "192.0.2.1", [2]string{"reno", "reno"}, false},
+			"for all, from elsewhere":    {"tunnel", "[::]:0", "192.0.2.2", "192.0.2.1", [2]string{"bbr", "reno"}, true},
+			"for one":                    {"tunnel", "192.0.2.1:0", "192.0.2.2", "192.0.2.1", [2]string{"bbr", "reno"}, true},
+			"long Data":                  {"splice", "127.0.0.1:0", "127.0.0.1", "127.0.0.1", [2]string{"reno", "reno"}, false},
+			"long Data, from elsewhere":  {"splice", "[::]:0", "192.0.2.2", "192.0.2.1", [2]string{"bbr", "reno"}, true},
+			"foo only, for all":          {"nothing", "0.0.0.0:0", "127.0.0.1", "127.0.0.1", [2]string{"bbr", "bbr"}, false},
 		} {
 			t.Run(name, func(t *testing.T) {
 				underBBR(t)
-				r := newLoopRig(t, engine, func(cfg *Config) { cfg.Tunnel, cfg.Listen, cfg.MaxPipes = c.tunnel, c.listen, 4 })
+				r := newLoopRig(t, engine, func(cfg *Config) {
+					cfg.Tunnel, cfg.Listen, cfg.MaxPipes = c.use == "tunnel", c.listen, 4
+					if c.use == "splice" {
+						cfg.Splice = SpliceOn
+					}
+				})
 				r.dialFrom(c.from, c.to)
 				r.until("connection", func() bool { return r.core.table.used == 1 && r.accepted() >= 0 })
 				r.core.table.each(func(s *session) {
