@@ -21,16 +21,16 @@ const sendVector = 64
 // writable and final of engineState): everything on epoll, tunnels on either engine.
 type direct struct {
 	*core
-	budget   int    // bytes that a flow may move per wake-up
-	longRead int    // bytes that one receive of long Data brings
-	copied   int    // bytes that one receive may bring of what is copied
-	scratch  []byte // where every recv goes; what cannot be sent at once is copied to the slab
-	iov      [sendVector]unix.Iovec
-	msg      unix.Msghdr
+	budget  int    // bytes that a flow may move per wake-up
+	large   int    // bytes that a receive brings of data in bulk, and of long Data
+	copied  int    // bytes that one receive may bring of what is copied
+	scratch []byte // where every recv goes; what cannot be sent at once is copied to the slab
+	iov     [sendVector]unix.Iovec
+	msg     unix.Msghdr
 }
 
 func (m *direct) init() {
-	m.budget, m.longRead = readBudget, bulkRecv
+	m.budget, m.large = readBudget, bulkRecv
 	m.copied = max(min(m.cfg.MaxBuffer, m.atOnce), segSize)
 	size := m.copied
 	if m.mayPeek {
@@ -99,6 +99,9 @@ func (m *direct) receive(s *session, d side) int {
 		s.eng.readable[d] = false // an edge comes with the next byte
 	}
 	data = m.check(s, d, data)
+	if peeked && len(data) < n {
+		s.eng.readable[d] = true // the rest still lies in the socket, and no edge tells of it
+	}
 	switch {
 	case len(data) == 0:
 	case peeked:

@@ -26,13 +26,15 @@ const (
 )
 
 // MayPeek says whether the long Data of some sessions may go on within the kernel, through pipes.
-func (c *Config) MayPeek() bool {
+func (c *Config) MayPeek() bool { return c.mayPeek(l2Size(cpuCaches(-1))) }
+
+// mayPeek is MayPeek on a processor with an L2 cache of l2 bytes, 0 = nobody says.
+func (c *Config) mayPeek(l2 int) bool {
 	switch c.Splice {
 	case SpliceOn:
 		return true
 	case SpliceAuto:
 		target, err := parseAddress(c.Forward)
-		l2 := l2Size(cpuCaches(-1))
 		return err == nil && target.ip.Addr().IsLoopback() && 0 < l2 && l2 < recvLargeL2
 	}
 	return false
@@ -61,7 +63,7 @@ func (m *direct) limit(s *session, d side) int {
 // to be carried on.
 func (m *direct) take(s *session, d side, limit int) (data []byte, peeked bool, errno syscall.Errno) {
 	n := 0
-	if peeked = limit >= m.longRead && m.peeking(s, d); peeked {
+	if peeked = limit >= m.large && m.peeking(s, d); peeked {
 		n, errno = m.sys.peek(s.fd[d], m.scratch[:limit])
 	} else {
 		n, errno = m.sys.recv(s.fd[d], m.scratch[:limit])
@@ -119,7 +121,7 @@ func (m *direct) learn(s *session, d side, n int, lines uint64) {
 	long := &s.eng.long[d]
 	switch {
 	case !s.peeks || s.class != classFoo:
-	case n < m.longRead:
+	case n < m.large:
 		*long = max(*long, 1) - 1
 	case lines*longLine > uint64(n):
 		*long = 0

@@ -33,6 +33,10 @@ func simulate(t failer, c chooser, memory *slab, style func(*simWorld) simStyle)
 	}
 	w.sys = simKernel{w}
 	w.core.pipes = pipePool{sys: w.sys, most: cfg.MaxPipes}
+	w.mayPeek = cfg.Splice != SpliceOff // auto as on a processor where it pays
+	if oneIn(c, 3) {
+		w.atOnce = segSize // what is copied comes in smaller pieces than what is peeked at
+	}
 	w.style = style(w)
 	defer w.style.close()
 	for range c.pick(simSteps) {

@@ -16,9 +16,11 @@ func (w *simWorld) check() {
 			f := &cn.s.flow[d]
 			segs += int(f.queue.segs)
 			w.checkFlow(cn, side(d), f)
+			w.checkLong(cn, side(d), f)
 			w.checkAwake(cn, side(d))
 		}
 		w.checkOwed(cn)
+		w.samplePauses(cn)
 		if limit := int64(w.cfg.TimeoutIdle); limit > 0 && w.now-cn.moved > limit+2*tickLength && !cn.s.finished() && cn.s.lingerFrom == 0 {
 			w.Fatalf("nothing moved for %d ms, and the limit is %v", (w.now-cn.moved)/1e6, w.cfg.TimeoutIdle)
 		}
@@ -28,7 +30,7 @@ func (w *simWorld) check() {
 	}
 	for _, c := range [...]stats.Counter{
 		stats.Req, stats.Ack, stats.Nak, stats.Bad, stats.Unmatched, stats.Untracked, stats.Accepted, stats.Ended,
-		stats.ClassFoo, stats.ClassArbitrary, stats.ClassTunnel,
+		stats.ClassFoo, stats.ClassArbitrary, stats.ClassTunnel, stats.BytesSpliced, stats.ReadPauses,
 	} {
 		if w.local[c] != w.want[c] {
 			w.Fatalf("%v is %d, want %d", c, w.local[c], w.want[c])

@@ -14,7 +14,7 @@ const simBudget = 2 * segSize
 func newSimEpoll(w *simWorld) *simEpoll {
 	e := &simEpoll{simWorld: w, engine: &epollEngine{direct: direct{core: w.core}}}
 	e.engine.direct.init()
-	e.engine.budget = simBudget
+	e.engine.budget, e.engine.large = simBudget, simLarge
 	return e
 }
 

@@ -25,6 +25,9 @@ func (k simKernel) socket(fd int32) (*simConn, side, *simSocket) {
 	if cn.sock[d].closed {
 		k.Fatalf("the socket of side %d is used after it was closed", d)
 	}
+	if cn.s != nil {
+		k.samplePauses(cn)
+	}
 	return cn, d, &cn.sock[d]
 }
 
@@ -33,18 +36,28 @@ func (k simKernel) recv(fd int32, buf []byte) (int, syscall.Errno) {
 		return 0, syscall.EINTR
 	}
 	cn, d, sock := k.socket(fd)
+	if sock.looked > 0 && cn.s.flow[d].sink == open {
+		return k.takeOut(cn, d, sock, buf), 0
+	}
 	from := sock.read
 	n, errno := sock.recv(len(buf))
-	switch {
-	case n > 0:
+	if n > 0 {
 		copy(buf, sock.stream.data[from:sock.read])
 		k.heard(cn, d, n)
+	} else {
+		k.noData(cn, d, errno)
+	}
+	return n, errno
+}
+
+// noData notes what a recv or a peek tells that has brought nothing.
+func (k simKernel) noData(cn *simConn, d side, errno syscall.Errno) {
+	switch {
 	case errno == syscall.EAGAIN:
 	case errno == 0 && k.drains && !cn.s.eng.direct:
 	default:
 		k.ended(cn, d, errno)
 	}
-	return n, errno
 }
 
 func (k simKernel) send(fd int32, buf []byte) (int, syscall.Errno) {
@@ -135,11 +148,9 @@ func (k simKernel) socketError(fd int32) syscall.Errno {
 }
 
 func (k simKernel) setNonblock(fd int32) {
-	_, d, sock := k.socket(fd)
-	if k.style.inFlight(fd) {
+	cn, d, sock := k.socket(fd)
+	if cn.class == classTunnel && k.style.inFlight(fd) {
 		k.Fatalf("the socket of side %d changes to O_NONBLOCK while an operation on it is in flight", d)
 	}
 	sock.nonblock = true
 }
-
-func (k simKernel) peek(fd int32, buf []byte) (int, syscall.Errno) { panic("no simulation peeks yet") }

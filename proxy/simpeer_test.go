@@ -14,6 +14,9 @@ type simSocket struct {
 	stream  simStream // what the peer has to say
 	sent    int       // bytes of it that have arrived
 	read    int       // bytes of it that the proxy has read
+	looked  int       // those after them that the proxy has peeked at and accepted
+	tried   bool      // it has tried to splice some of them, or must not since it holds others
+	noPipe  uint64    // stats.NoPipe when it has peeked
 	fin     bool      // its end has arrived
 	rst     bool
 	err     bool // the reset was not reported yet; the kernel does that once

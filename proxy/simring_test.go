@@ -54,7 +54,7 @@ func (u *simUring) Submission(e *ring.SQE) {
 	}
 	var sock *simSocket
 	o.cn, o.d, sock = u.socket(e.Fd)
-	if sock.nonblock && e.Opcode != ring.OpPollAdd {
+	if sock.nonblock && o.cn.class == classTunnel && e.Opcode != ring.OpPollAdd {
 		u.Fatalf("operation %d on a socket that it does not wait for", e.Opcode)
 	}
 	switch e.Opcode {
@@ -117,6 +117,9 @@ func (u *simUring) done(o *simOp, res int32, flags uint32) {
 		u.ops = slices.Delete(u.ops, i, i+1)
 	}
 	u.engine.handle(&ring.CQE{UserData: o.sqe.UserData, Res: res, Flags: flags})
+	if o.cn != nil && o.cn.s != nil {
+		u.samplePauses(o.cn)
+	}
 }
 
 // complete has the kernel go on with an operation as far as it can.

@@ -31,7 +31,7 @@ func newSimUring(w *simWorld) *simUring {
 	e := &uringEngine{core: w.core, direct: direct{core: w.core}, ring: r}
 	e.setup = uringSetup{buffers: simBuffers, recvMultishot: !oneIn(w, 4), recvBundle: !oneIn(w, 4)}
 	e.direct.init()
-	e.direct.budget = simBudget
+	e.direct.budget, e.direct.large = simBudget, simLarge
 	if !oneIn(w, 4) {
 		e.scratch = e.direct.scratch
 	}

@@ -18,9 +18,11 @@ type simWorld struct {
 	*core
 	style    simStyle
 	simPipes []*simPipe
-	spliced  int    // bytes
-	loans    uint64 // sends without a copy
-	drains   bool   // a flow in bulk leaves its end to the next receive
+	spliced  int     // bytes of tunnels
+	long     simLong // what became of long Data
+	noPipes  uint64  // times that the kernel had no pipe, or too small a one
+	loans    uint64  // sends without a copy
+	drains   bool    // a flow in bulk leaves its end to the next receive
 	conns    []*simConn
 	stale    []ref       // of sessions that have gone
 	want     stats.Local // the counters, from what is known of the streams
@@ -44,10 +46,12 @@ type simStyle interface {
 // simConn is one connection with its two peers.
 type simConn struct {
 	oracle
-	s    *session // nil after its end
-	ref  ref
-	sock [2]simSocket
-	bare bool // sends without a copy are no use any more
+	s      *session // nil after its end
+	ref    ref
+	sock   [2]simSocket
+	bare   bool    // sends without a copy are no use any more
+	peeks  bool    // long Data may be spliced
+	paused [2]bool // as far as was seen
 
 	up      bool          // the upstream is connected
 	refused syscall.Errno // the upstream's answer to come, 0 = it connects
@@ -91,13 +95,19 @@ func simShape(c chooser) (cfg Config, segs int, tracked bool) {
 		cfg.OnViolation = Forward
 	}
 	cfg.MaxPending = []int{0, 0, 1, 3}[c.pick(4)]
+	cfg.Splice = []string{SpliceOff, SpliceOn, SpliceAuto}[c.pick(3)]
 	return cfg, []int{2*simConns + simBuffers, 24, simHighest}[c.pick(3)], oneIn(c, 2)
 }
 
 // open lets a new connection come in.
 func (w *simWorld) open() {
 	w.admit()
-	cn := &simConn{s: w.begin(simFD(len(w.conns), client), testClient), moved: w.now}
+	from := testClient
+	if oneIn(w, 2) {
+		from = simLoopback
+	}
+	cn := &simConn{s: w.begin(simFD(len(w.conns), client), from), moved: w.now}
+	cn.peeks = w.cfg.Splice == SpliceOn || w.cfg.Splice == SpliceAuto && from == simLoopback
 	cn.s.fd[server] = simFD(len(w.conns), server)
 	cn.ref = newRef(0, cn.s.gen, cn.s.slot)
 	cn.oracle = oracle{cfg: w.cfg, want: &w.want, tracked: w.tracks != nil}

@@ -29,7 +29,7 @@ const (
 type pipe struct {
 	in, out int32
 	size    int // bytes that it can hold, in pages: one byte may take a page
-	held    int // bytes in it that are to go on
+	held    int // bytes in it
 	next    *pipe
 }
 

@@ -9,8 +9,6 @@ const (
 	// less it stays so.
 	bulkRecv     = 32 << 10
 	bulkPatience = 16
-	// bulkBudget is how many bytes a flow may drain before others get their turn.
-	bulkBudget = 512 << 10
 )
 
 // A flow in bulk is not received into the buffer ring: the ring only says that there is something, and the socket is drained by
@@ -40,7 +38,7 @@ func (e *uringEngine) drain(s *session, d side) {
 	}
 	moved := 0
 	for f.queue.bytes == 0 && s.want(d)&actRecv != 0 {
-		if moved >= bulkBudget {
+		if moved >= e.direct.budget {
 			e.touch(s)
 			return
 		}
@@ -54,7 +52,7 @@ func (e *uringEngine) drain(s *session, d side) {
 			switch {
 			case errno != unix.EAGAIN:
 				eng.bulk[d] = 0
-			case moved >= bulkRecv:
+			case moved >= e.direct.large:
 				eng.bulk[d] = bulkPatience
 			default:
 				eng.bulk[d]--

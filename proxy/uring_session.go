@@ -101,7 +101,7 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	s.eng.doubt(d, c)
 	e.touch(s)
 	if c.Res > 0 {
-		if c.Res >= bulkRecv && e.scratch != nil && !e.lends(s) {
+		if int(c.Res) >= e.direct.large && e.scratch != nil && !e.lends(s) {
 			s.eng.bulk[d] = bulkPatience
 		}
 		return
