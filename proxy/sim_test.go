@@ -137,7 +137,7 @@ func (w *simWorld) settle() {
 	start, moves, still := w.now, -1, 0
 	for _, cn := range w.conns {
 		for d := range cn.sock {
-			cn.sock[d].space = 64 * segSize
+			cn.sock[d].space = max(cn.sock[d].space, []int{64 * segSize, segSize, 1000}[w.pick(3)])
 		}
 	}
 	for turn := 0; ; turn++ {

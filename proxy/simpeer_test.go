@@ -55,6 +55,9 @@ const (
 	peerEndings = 5
 )
 
+// simSpaces is how much there may be on its way to a peer, in bytes; that changes with what it receives.
+var simSpaces = [...]int{1, 100, segSize, 4 * segSize}
+
 // recv is recv(2) on a non-blocking socket, except for the bytes.
 func (k *simSocket) recv(limit int) (int, syscall.Errno) {
 	switch n := min(k.sent-k.read, limit); {
@@ -154,7 +157,10 @@ func (cn *simConn) listen(c chooser, d side, eager bool) bool {
 		n = size(c, n)
 	}
 	k.heard += n
-	if k.short {
+	if !eager && oneIn(c, 6) {
+		k.space = max(k.taken-k.heard, simSpaces[c.pick(len(simSpaces))])
+	}
+	if k.short && k.space > k.taken-k.heard {
 		k.short, k.edge = false, true // the kernel announces space to whom it had none for
 	}
 	return true

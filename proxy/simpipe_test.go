@@ -29,7 +29,7 @@ func (k simKernel) pipe(fds *[2]int32) syscall.Errno {
 	}
 	first := int32(simFirstPipe + 2*len(k.simPipes))
 	fds[0], fds[1] = first, first+1
-	most := []int{1 << 20, 256 << 10, 64 << 10, 2 * simPage}[k.pick(4)]
+	most := []int{1 << 20, 256 << 10, 64 << 10, 1 << 20, 256 << 10, 64 << 10, 64 << 10, 2 * simPage}[k.pick(8)]
 	if most < pipeSizeMin {
 		k.noPipes++
 	}

@@ -164,7 +164,7 @@ func emptySimStream(conn int, dir codec.Dir) simStream {
 // newSimStream makes up to lines lines of a side of connection conn. Bad ones come once in badRate, 0 = never.
 func newSimStream(c chooser, conn int, dir codec.Dir, lines, badRate int) simStream {
 	m := emptySimStream(conn, dir)
-	bulk := oneIn(c, 10)
+	kind := c.pick(10)
 	for i := range c.pick(lines + 1) {
 		typ := codec.REQ
 		if dir == codec.Answers {
@@ -173,8 +173,10 @@ func newSimStream(c chooser, conn int, dir codec.Dir, lines, badRate int) simStr
 		switch {
 		case badRate > 0 && oneIn(c, badRate):
 			m.bad(c, dir, oneIn(c, 2))
-		case bulk:
+		case kind == 9:
 			m.valid(typ, int64(i), 3*segSize)
+		case kind >= 6 && !oneIn(c, 4):
+			m.valid(typ, int64(i), simLarge+size(c, segSize))
 		case oneIn(c, 16):
 			m.untracked(typ)
 		case oneIn(c, 12):

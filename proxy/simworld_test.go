@@ -95,7 +95,9 @@ func simShape(c chooser) (cfg Config, segs int, tracked bool) {
 		cfg.OnViolation = Forward
 	}
 	cfg.MaxPending = []int{0, 0, 1, 3}[c.pick(4)]
-	cfg.Splice = []string{SpliceOff, SpliceOn, SpliceAuto}[c.pick(3)]
+	if cfg.Splice = []string{SpliceOff, SpliceOn, SpliceAuto, SpliceOn}[c.pick(4)]; cfg.Splice != SpliceOff && oneIn(c, 2) {
+		cfg.ZeroCopy = ZeroCopyOff // a flow whose sends lend its memory is not drained
+	}
 	return cfg, []int{2*simConns + simBuffers, 24, simHighest}[c.pick(3)], oneIn(c, 2)
 }
 
@@ -118,7 +120,7 @@ func (w *simWorld) open() {
 	badRate := [...]int{0, 0, 3, 12}
 	for d, dir := range [2]codec.Dir{codec.Requests, codec.Answers} {
 		k := &cn.sock[d]
-		k.space = []int{1, 100, segSize, 4 * segSize}[w.pick(4)]
+		k.space = simSpaces[w.pick(len(simSpaces))]
 		k.ending = peerEnd(w.pick(peerEndings))
 		if side(d) == server && oneIn(w, 2) {
 			k.answers, k.stream = true, emptySimStream(len(w.conns), dir)
