@@ -39,6 +39,7 @@ func (k simKernel) recv(fd int32, buf []byte) (int, syscall.Errno) {
 	if sock.looked > 0 && cn.s.flow[d].sink == open {
 		return k.takeOut(cn, d, sock, buf), 0
 	}
+	k.checkEmptyPipe(cn, d)
 	from := sock.read
 	n, errno := sock.recv(len(buf))
 	if n > 0 {
@@ -48,6 +49,13 @@ func (k simKernel) recv(fd int32, buf []byte) (int, syscall.Errno) {
 		k.noData(cn, d, errno)
 	}
 	return n, errno
+}
+
+// checkEmptyPipe: nothing is read behind what a pipe holds. Only a receive of the ring's that is being cancelled may bring it.
+func (k simKernel) checkEmptyPipe(cn *simConn, d side) {
+	if f := &cn.s.flow[d]; f.pipe != nil && f.source == reading {
+		k.Fatalf("side %d is read while a pipe holds its bytes", d)
+	}
 }
 
 // noData notes what a recv or a peek tells that has brought nothing.

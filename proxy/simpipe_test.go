@@ -72,6 +72,7 @@ func (k simKernel) splice(from, to int32, most int) (int, syscall.Errno) {
 // spliceIn takes what lies in a socket in pieces of up to a page, of which each takes a place of the pipe.
 func (k simKernel) spliceIn(fd int32, p *simPipe, most int) (int, syscall.Errno) {
 	cn, d, sock := k.socket(fd)
+	k.checkEmptyPipe(cn, d)
 	switch {
 	case !sock.nonblock:
 		k.Fatalf("a splice from side %d may wait", d)
