@@ -245,6 +245,7 @@ func (p *Proxy) release() {
 			_ = unix.Close(w.listener)
 		}
 		if w.core != nil {
+			w.core.pipes.clear()
 			_ = w.core.slab.close()
 		}
 	}
