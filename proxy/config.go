@@ -29,7 +29,7 @@ const (
 // Values of Config.Splice.
 const (
 	SpliceOff  = "off"
-	SpliceAuto = "auto" // between loopback addresses, on processors whose caches make it pay
+	SpliceAuto = "auto" // from peers on this host that run as the proxy does or as root, on processors whose caches make it pay
 	SpliceOn   = "on"   // for everybody
 )
 

@@ -88,7 +88,6 @@ func (c *core) begin(fd int32, from netip.AddrPort) *session {
 	s.client = from
 	s.id = c.opened*uint64(c.loops) + uint64(c.index) + 1
 	s.started, s.active = c.now, c.now
-	s.peeks = c.peeksAt(s)
 	for d, dir := range [2]codec.Dir{codec.Requests, codec.Answers} {
 		s.flow[d].scan = codec.NewScanner(dir, c.cfg.MaxLine)
 		s.flow[d].queue = newSegQueue()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,7 @@ type direct struct {
 	*core
 	budget  int    // bytes that a flow may move per wake-up
 	large   int    // bytes that a receive brings of data in bulk, and of long Data
+	uid     uint32 // as whom the proxy runs
 	copied  int    // bytes that one receive may bring of what is copied
 	scratch []byte // where every recv goes; what cannot be sent at once is copied to the slab
 	iov     [sendVector]unix.Iovec
@@ -30,7 +32,7 @@ type direct struct {
 }
 
 func (m *direct) init() {
-	m.budget, m.large = readBudget, bulkRecv
+	m.budget, m.large, m.uid = readBudget, bulkRecv, uint32(os.Geteuid())
 	m.copied = max(min(m.cfg.MaxBuffer, m.atOnce), segSize)
 	size := m.copied
 	if m.mayPeek {

@@ -15,6 +15,7 @@ type engineState struct {
 	writable  [2]bool  // direct: a send may find room
 	final     [2]bool  // direct: RDHUP, HUP or ERR was reported, so reading goes on to the end of the stream
 	long      [2]uint8 // direct: not 0 while the flow is in the middle of long Data, long.go
+	trust     [2]trust // direct: whether that may go on within the kernel, once it is known
 	unblocked bool     // direct: the sockets have got O_NONBLOCK for that
 	corked    [2]bool  // TCP_CORK is on
 	queued    bool     // in the list of sessions to serve

@@ -12,8 +12,8 @@ import (
 // spliced through a pipe. The copy back into the kernel is spared, up to a third of the CPU time (docs/zerocopy.md).
 //
 // Pages are handed on that way, not copied: a sender on this host that has put its own into the socket (sendfile, splice, vmsplice) can
-// still write to them after they were inspected. No system call says whose a page is. So it is done only where the operator
-// says that peers can be trusted, or where whoever could cheat can reach the other side without the proxy: between loopback addresses.
+// still write to them after they were inspected. No system call says whose a page is. So it is done only for what comes from the
+// proxy's own user or from root, who could as well write to the proxy's memory, or for everybody where the operator says so.
 
 const (
 	// longLine is how long the lines of long Data are on average: what is cheap for few large pieces of memory costs more than
@@ -25,24 +25,38 @@ const (
 	peekAtOnce = 256 << 10
 )
 
-// MayPeek says whether the long Data of some sessions may go on within the kernel, through pipes.
+// MayPeek says whether the long Data of some peers may go on within the kernel, through pipes.
 func (c *Config) MayPeek() bool { return c.mayPeek(l2Size(cpuCaches(-1))) }
 
 // mayPeek is MayPeek on a processor with an L2 cache of l2 bytes, 0 = nobody says.
 func (c *Config) mayPeek(l2 int) bool {
-	switch c.Splice {
-	case SpliceOn:
-		return true
-	case SpliceAuto:
-		target, err := parseAddress(c.Forward)
-		return err == nil && target.ip.Addr().IsLoopback() && 0 < l2 && l2 < recvLargeL2
+	if c.Splice == SpliceAuto {
+		return 0 < l2 && l2 < recvLargeL2
 	}
-	return false
+	return c.Splice == SpliceOn
 }
 
-// peeksAt says whether the long Data of a session with this client goes on within the kernel.
-func (c *core) peeksAt(s *session) bool {
-	return c.mayPeek && (c.cfg.Splice == SpliceOn || s.client.Addr().IsLoopback())
+// trust says whether the long Data of a side may go on within the kernel.
+type trust uint8
+
+const (
+	trustUnknown trust = iota
+	trustYes
+	trustNo
+)
+
+// trusts looks once who is at the other end of side d's socket.
+func (m *direct) trusts(s *session, d side) bool {
+	t := &s.eng.trust[d]
+	if *t == trustUnknown {
+		*t = trustNo
+		if m.cfg.Splice == SpliceOn {
+			*t = trustYes
+		} else if uid, ok := m.sys.peerUID(s.fd[d]); ok && (uid == 0 || uid == m.uid) {
+			*t = trustYes
+		}
+	}
+	return *t == trustYes
 }
 
 // peeking says whether the next receive of flow d may be a look only.
@@ -120,10 +134,10 @@ func (m *direct) copyOn(s *session, d side, data []byte) {
 func (m *direct) learn(s *session, d side, n int, lines uint64) {
 	long := &s.eng.long[d]
 	switch {
-	case !s.peeks || s.class != classFoo:
+	case !m.mayPeek || s.class != classFoo:
 	case n < m.large:
 		*long = max(*long, 1) - 1
-	case lines*longLine > uint64(n):
+	case lines*longLine > uint64(n) || !m.trusts(s, d):
 		*long = 0
 	default:
 		if !s.eng.unblocked { // splice would wait for a socket

@@ -30,8 +30,8 @@ var mutants = []mutant{
 	{name: "what is valid before a violation is dropped", file: "proxy/inspect.go", tests: "TestBadRequestWithAnswersOutstanding|FuzzProxy", old: "\t\tn += c.scan(s, d, data[n:])\n\t\tif n < len(data) && !c.violated(s, d, uint64(n), data[n:]) {\n\t\t\tbreak", new: "\t\tn += c.scan(s, d, data[n:])\n\t\tif n < len(data) && !c.violated(s, d, uint64(n), data[n:]) {\n\t\t\treturn 0"},
 	{name: "an arbitrary client's first bytes count as forwarded", file: "proxy/inspect.go", tests: "TestClassIsDecidedByTheFirstBytes|FuzzProxy", old: "\tif s.class == classArbitrary {\n\t\treturn 0\n\t}\n", new: ""},
 	{name: "a pipe with bytes in it is used again", file: "proxy/splice.go", tests: "TestLoopTunnelLeavesNoBytesBehind", old: "if p.held > 0 || l.spare >= pipesSpare {", new: "if l.spare >= pipesSpare {"},
-	{name: "a short splice out of a pipe counts as all", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if p.held -= n; p.held == 0 {", new: "if p.held = 0; p.held == 0 {"},
-	{name: "a short splice out of a pipe counts as a full socket", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if p.held -= n; p.held == 0 {", new: "if p.held -= n; p.held > 0 {\n\t\ts.eng.writable[d^1] = false\n\t} else {"},
+	{name: "a short splice out of a pipe counts as all", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if m.pipes.filled(p, -n); p.held == 0 {", new: "if m.pipes.filled(p, -p.held); p.held == 0 {"},
+	{name: "a short splice out of a pipe counts as a full socket", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if m.pipes.filled(p, -n); p.held == 0 {", new: "if m.pipes.filled(p, -n); p.held > 0 {\n\t\ts.eng.writable[d^1] = false\n\t} else {"},
 	{name: "a short splice into a pipe counts as the last", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if n < p.pages() && ", new: "if n < p.size && "},
 
 	// Buffers.

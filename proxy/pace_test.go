@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// underBBR puts the test's thread into a network namespace of its own whose TCP sockets run BBR.
-func underBBR(t *testing.T) {
+// inOwnNetwork puts the test's thread into a network namespace of its own, with two addresses beside those of loopback.
+func inOwnNetwork(t *testing.T) {
 	t.Helper()
 	runtime.LockOSThread()
 	before, err := os.Open("/proc/thread-self/ns/net")
@@ -48,6 +48,12 @@ func underBBR(t *testing.T) {
 			t.Fatalf("ip address add: %v: %s", err, out)
 		}
 	}
+}
+
+// underBBR is inOwnNetwork, where TCP sockets run BBR.
+func underBBR(t *testing.T) {
+	t.Helper()
+	inOwnNetwork(t)
 	if err := os.WriteFile("/proc/sys/net/ipv4/tcp_congestion_control", []byte("bbr"), 0); err != nil {
 		t.Skipf("this kernel has no BBR: %v", err)
 	}

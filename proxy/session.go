@@ -63,7 +63,6 @@ type session struct {
 	connected  bool
 	noRequests bool // the client may send what it likes, no more of it is forwarded
 	full       bool // the client has as many requests outstanding as it may
-	peeks      bool // long Data goes on within the kernel, long.go
 	paced      bool // the kernel paces what is sent to the client, though not to others
 	clientGone bool // the client was seen to have gone for good, whatever of it is still to be read
 	class      class

@@ -39,6 +39,7 @@ type simSocket struct {
 	ended    bool // the peer has sent its end
 	deaf     bool // the peer has closed: what comes to it is answered with RST
 	stalled  bool // the peer does not read
+	own      bool // of the proxy's user or of root
 	answers  bool // the peer answers requests
 	answered int  // lines of the other stream that it has looked at
 }

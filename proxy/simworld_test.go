@@ -50,7 +50,6 @@ type simConn struct {
 	ref    ref
 	sock   [2]simSocket
 	bare   bool    // sends without a copy are no use any more
-	peeks  bool    // long Data may be spliced
 	paused [2]bool // as far as was seen
 
 	up      bool          // the upstream is connected
@@ -104,12 +103,7 @@ func simShape(c chooser) (cfg Config, segs int, tracked bool) {
 // open lets a new connection come in.
 func (w *simWorld) open() {
 	w.admit()
-	from := testClient
-	if oneIn(w, 2) {
-		from = simLoopback
-	}
-	cn := &simConn{s: w.begin(simFD(len(w.conns), client), from), moved: w.now}
-	cn.peeks = w.cfg.Splice == SpliceOn || w.cfg.Splice == SpliceAuto && from == simLoopback
+	cn := &simConn{s: w.begin(simFD(len(w.conns), client), testClient), moved: w.now}
 	cn.s.fd[server] = simFD(len(w.conns), server)
 	cn.ref = newRef(0, cn.s.gen, cn.s.slot)
 	cn.oracle = oracle{cfg: w.cfg, want: &w.want, tracked: w.tracks != nil}
@@ -128,6 +122,7 @@ func (w *simWorld) open() {
 			k.stream = newSimStream(w, len(w.conns), dir, 8, badRate[w.pick(len(badRate))])
 		}
 		k.stalled = oneIn(w, 6)
+		k.own = oneIn(w, 2)
 		cn.stream[d] = &k.stream
 	}
 	if oneIn(w, 10) {

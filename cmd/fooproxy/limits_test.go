@@ -37,7 +37,6 @@ func TestPipesFor(t *testing.T) {
 		loops, want int
 	}{
 		{[]string{"--splice=off"}, 1 << 20, 1, 0},
-		{[]string{"--forward=192.0.2.1:1"}, 1 << 20, 1, 0},
 		{[]string{"--splice=on"}, 1 << 20, 1, pipesMost / 4},
 		{[]string{"--splice=on", "--tunnel"}, 1 << 20, 1, pipesMost},
 		{[]string{"--tunnel"}, 1 << 20, 1, pipesMost},

@@ -142,7 +142,7 @@ func (o *options) addEngine() {
 		},
 		setting{
 			name: "splice", meta: "WAY", value: wordValue(&c.Splice, proxy.SpliceOff, proxy.SpliceAuto, proxy.SpliceOn),
-			help: "keep long Data in the kernel once checked; auto: loopback, if it pays; on: always",
+			help: "keep checked long Data in the kernel; auto: of own user and root, if it pays; on: all",
 		},
 	)
 }
