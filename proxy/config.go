@@ -22,8 +22,8 @@ const (
 // Values of Config.ZeroCopy.
 const (
 	ZeroCopyOff  = "off"
-	ZeroCopyAuto = "auto" // until the kernel reports for a connection that it copied after all
-	ZeroCopyOn   = "on"   // whatever it reports
+	ZeroCopyAuto = "auto" // to peers that are not on this host, until the kernel reports for a connection that it copied after all
+	ZeroCopyOn   = "on"   // to all, until it does
 )
 
 // Values of Config.Splice.

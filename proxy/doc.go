@@ -6,7 +6,7 @@
 //	      ├ engine ── the loop: epoll.go, epoll_session.go
 //	      │                     uring.go, uring_accept.go, uring_session.go, uring_bulk.go, uring_tunnel.go,
 //	      │                     uring_zerocopy.go, uring_orders.go
-//	      │                     direct.go, splice.go, pace.go: by plain system calls, for epoll and for tunnels
+//	      │                     direct.go, long.go, splice.go, pace.go: by plain system calls, for epoll and for tunnels
 //	      └ core ── what the loop owns, whatever its engine             core.go
 //	          ├ table of sessions, each two flows                       table.go, session.go, flow.go
 //	          ├ slab of segments, wheel of timers                       slab.go, timer.go
@@ -23,6 +23,7 @@
 //	                    └ epoll: the loop's scratch; sent from there at once, only the rest is copied to the slab
 //	                    └ uring: a segment of the slab that the kernel has filled; sent from where it lies
 //	                    └ uring, while a flow is in bulk: as epoll does it (uring_bulk.go says why)
+//	                    └ long Data of trusted peers: looked at in the scratch buffer, then as a tunnel's bytes (long.go)
 //	                    └ tunnel: through a pipe, within the kernel (splice.go)
 //
 // The scanner says how many bytes of a chunk are valid Foo so far; exactly these go on, without waiting for the end of the
@@ -56,7 +57,7 @@
 //	         + 0.7 KiB × sessions + 250 B × requests tracked + 100 B × addresses in the gate
 //
 // Buffers in the ring are of the 32 MiB. Scratch is at most MaxBuffer, and as much again with a histogram of 0.5 MiB where requests are tracked. The term of the pipes is
-// the kernel's, and there only while tunnels are. Requests outstanding are tracked only when something
+// the kernel's, and there only while tunnels or spliced Data are. Requests outstanding are tracked only when something
 // needs it, at most trackMax per connection: 40 to 112 B each by how full their table is, and as much again before the collector
 // has to run. MaxPending bounds them further. The gate has the addresses of sessions, and at most gateShards × gateIdle without
 // one. Nothing of this depends on what a line or a connection has carried so far.

@@ -31,7 +31,7 @@ type engineState struct {
 	direct    bool      // uring: a tunnel whose sockets do not block, the ring only polls them
 	roomArmed [2]bool   // uring: a poll for room at the flow's destination is in flight
 	lent      [2]int32  // uring: 1 + the loan of the send in flight, 0 = that copies
-	copies    bool      // uring: sends without a copy are no use here
+	copies    [2]bool   // uring: sends without a copy to the side are no use
 	dial      dialState // uring
 	waiting   int       // uring: 1 while the session waits for a descriptor
 	inFlight  int32     // uring: operations without their final completion

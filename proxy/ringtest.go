@@ -31,7 +31,8 @@ func tryUring(test string, loops int) (*uringSetup, error) {
 }
 
 // parseRingTest reads Config.RingTest, by which tests of the whole program make the engine small or take features away:
-// settings parted by blanks, "without=FEATURE", "sq=ENTRIES", "cq=ENTRIES", "buffers=N", "faults=SEED".
+// settings parted by blanks, "without=FEATURE", "sq=ENTRIES", "cq=ENTRIES", "buffers=N", "faults=SEED", "lend=1" for sends without a copy
+// whatever the kernel says of them.
 func parseRingTest(text string) (o ring.Options, change func(*uringSetup), err error) {
 	var small uringSetup
 	for setting := range strings.FieldsSeq(text) {
@@ -57,6 +58,8 @@ func parseRingTest(text string) (o ring.Options, change func(*uringSetup), err e
 			small.buffers = int(n)
 		case "faults":
 			small.faults = n
+		case "lend":
+			small.lendAlways = n != 0
 		default:
 			return o, nil, fmt.Errorf("ring test setting %q is unknown", setting)
 		}
@@ -71,6 +74,6 @@ func parseRingTest(text string) (o ring.Options, change func(*uringSetup), err e
 		if small.buffers != 0 {
 			s.buffers = small.buffers
 		}
-		s.faults = small.faults
+		s.faults, s.lendAlways = small.faults, small.lendAlways
 	}, nil
 }

@@ -65,7 +65,7 @@ func (u *simUring) Submission(e *ring.SQE) {
 	case ring.OpSend:
 		o.vec = [][]byte{u.memory(e.Addr, uint64(e.Len))}
 	case ring.OpSendZC:
-		if o.cn.bare {
+		if o.cn.bare[o.d] {
 			u.Fatalf("a send without a copy, though the kernel has said that they are no use")
 		}
 		if end := e.Addr + uint64(e.Len) - ring.Addr(u.slab.mem); end > uint64(u.engine.lender.segs)*segSize {
@@ -258,7 +258,7 @@ func (u *simUring) fill(k *simSocket, n int) (filled int) {
 func (u *simUring) transmit(o *simOp, k *simSocket) {
 	cn, d := o.cn, o.d^1
 	if o.sqe.Opcode == ring.OpSendZC && oneIn(u, 24) {
-		cn.bare = true
+		cn.bare[o.d] = true
 		u.event(cn, o.d, "no send without a copy", 0)
 		u.lend(o, -int32([]syscall.Errno{syscall.EOPNOTSUPP, syscall.ENOMEM, syscall.ENOBUFS}[u.pick(3)]))
 		return
@@ -309,7 +309,7 @@ func (u *simUring) notify(o *simOp, k *simSocket) {
 	res := int32(0)
 	if oneIn(u, 3) {
 		res = -1 << 31 // ring.NotifCopied
-		o.cn.bare = o.cn.bare || u.cfg.ZeroCopy == ZeroCopyAuto
+		o.cn.bare[o.d] = o.cn.bare[o.d] || !u.engine.setup.lendAlways
 	}
 	u.event(o.cn, o.d, "notification", int(res))
 	u.done(o, res, ring.FlagNotif)

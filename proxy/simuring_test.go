@@ -29,7 +29,7 @@ func newSimUring(w *simWorld) *simUring {
 		w.Fatal(err)
 	}
 	e := &uringEngine{core: w.core, direct: direct{core: w.core}, ring: r}
-	e.setup = uringSetup{buffers: simBuffers, recvMultishot: !oneIn(w, 4), recvBundle: !oneIn(w, 4)}
+	e.setup = uringSetup{buffers: simBuffers, recvMultishot: !oneIn(w, 4), recvBundle: !oneIn(w, 4), lendAlways: oneIn(w, 2)}
 	e.direct.init()
 	e.direct.budget, e.direct.large = simBudget, simLarge
 	if !oneIn(w, 4) {

@@ -49,7 +49,7 @@ type simConn struct {
 	s      *session // nil after its end
 	ref    ref
 	sock   [2]simSocket
-	bare   bool    // sends without a copy are no use any more
+	bare   [2]bool // sends to the side without a copy are no use any more
 	paused [2]bool // as far as was seen
 
 	up      bool          // the upstream is connected

@@ -78,6 +78,7 @@ type uringSetup struct {
 	recvBundle      bool
 	sendZC          bool
 	buffers         int
+	lendAlways      bool   // for tests: the kernel's report that it copied is not heeded
 	faults          uint64 // seed of faults made for tests, 0 = none
 	loops           int
 	report          *ring.Report

@@ -18,6 +18,7 @@ func (e *uringEngine) begun(fd int32) {
 	}
 	s := e.begin(fd, from)
 	e.choosePaceOf(s)
+	e.chooseCopies(s)
 	s.eng.dial = dialWanted
 	switch { // the accept queue is emptied while the loop is ending
 	case e.killed:
@@ -101,7 +102,7 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	s.eng.doubt(d, c)
 	e.touch(s)
 	if c.Res > 0 {
-		if int(c.Res) >= e.direct.large && e.scratch != nil && !e.lends(s) {
+		if int(c.Res) >= e.direct.large && e.scratch != nil && !e.lends(s, d) {
 			s.eng.bulk[d] = bulkPatience
 		}
 		return

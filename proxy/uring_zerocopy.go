@@ -51,14 +51,22 @@ func (e *uringEngine) openLender() {
 		"err", err, "least", lendMemoryMin)
 }
 
-// lends says whether large data of a session go out without a copy.
-func (e *uringEngine) lends(s *session) bool { return e.lender.segs > 0 && !s.eng.copies }
+// lends says whether large data of flow d goes out without a copy.
+func (e *uringEngine) lends(s *session, d side) bool { return e.lender.segs > 0 && !s.eng.copies[d^1] }
+
+// chooseCopies has sends to peers on this host copy, unless the operator insists: the kernel would copy what it delivers to them.
+func (e *uringEngine) chooseCopies(s *session) {
+	if e.cfg.ZeroCopy == ZeroCopyAuto {
+		s.eng.copies[client] = e.domain[client] == unix.AF_UNIX || s.client.Addr().IsLoopback()
+		s.eng.copies[server] = e.domain[server] == unix.AF_UNIX || e.core.upstream.Addr().IsLoopback()
+	}
+}
 
 // lend prepares a send without a copy of the front of flow d's queue, if that is long enough and lies in one piece of
 // registered memory. The kernel is asked to report whether it copied after all.
 func (e *uringEngine) lend(s *session, d side) bool {
 	f := &s.flow[d]
-	if !e.lends(s) || f.queue.bytes < e.lender.least {
+	if !e.lends(s, d) || f.queue.bytes < e.lender.least {
 		return false
 	}
 	first, count, size := f.queue.head, int32(0), 0
@@ -113,8 +121,8 @@ func (e *uringEngine) onLend(r ref, c *ring.CQE) {
 	if c.Flags&ring.FlagNotif != 0 {
 		if uint32(c.Res)&ring.NotifCopied != 0 {
 			e.local[stats.ZeroCopyCopied]++
-			if s := e.table.find(of); s != nil && e.cfg.ZeroCopy == ZeroCopyAuto {
-				s.eng.copies = true
+			if s := e.table.find(of); s != nil && !e.setup.lendAlways {
+				s.eng.copies[of.op()^1] = true
 			}
 		}
 		e.endLoan(n)
@@ -128,7 +136,7 @@ func (e *uringEngine) onLend(r ref, c *ring.CQE) {
 	switch c.Errno() {
 	case unix.EOPNOTSUPP, unix.EINVAL, unix.ENOMEM, unix.ENOBUFS, unix.EFAULT: // not a matter of the connection: copy
 		e.local[stats.ZeroCopyDenied]++
-		s.eng.copies = true
+		s.eng.copies[d^1] = true
 		c.Res = -int32(unix.EAGAIN)
 	}
 	e.onSend(newRef(opSend+d, s.gen, s.slot), c)

@@ -138,7 +138,7 @@ func (o *options) addEngine() {
 		},
 		setting{
 			name: "zerocopy", meta: "WAY", value: wordValue(&c.ZeroCopy, proxy.ZeroCopyOff, proxy.ZeroCopyAuto, proxy.ZeroCopyOn),
-			help: "no copy of large data sent, on io_uring; auto: where the kernel agrees; on: always",
+			help: "large data is sent uncopied while the kernel can, on io_uring; auto: to other hosts",
 		},
 		setting{
 			name: "splice", meta: "WAY", value: wordValue(&c.Splice, proxy.SpliceOff, proxy.SpliceAuto, proxy.SpliceOn),
