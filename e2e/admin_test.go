@@ -255,7 +255,7 @@ func TestAdminUnderLoad(t *testing.T) {
 		samples, err := pprof.ParseData([]byte(raw))
 		ok(t, err)
 		seen := map[string]bool{}
-		engine, _, _ = strings.Cut(engine, ":") // the profile does not know how it is bent
+		engine = engineOf(engine)
 		for _, s := range samples.Sample {
 			if len(s.Label["engine"]) == 1 && s.Label["engine"][0] == engine {
 				seen[s.Label["loop"][0]] = true

@@ -76,9 +76,8 @@ func measured(t testing.TB, p *proxy, u *upstream) *canary {
 	t.Helper()
 	k := beside(t, p, u)
 	if thorough {
-		engine, _, _ := strings.Cut(p.engine, ":") // as it is when nobody bends it
 		calm := newUpstream(t)
-		k.control = newCanary(t, start(t, engine, calm.addr), calm)
+		k.control = newCanary(t, start(t, engineOf(p.engine), calm.addr), calm)
 		k.normal, _ = k.p99()
 	}
 	return k

@@ -12,10 +12,18 @@ type crossing struct {
 }
 
 // cross begins streams from the client ("c"), the server ("s") or both, which are longer than time and buffers allow, and returns
-// when a part of each has arrived. Whatever arrives later is compared too.
-func cross(t testing.TB, c, s *peer, from string) *crossing {
+// when a part of each has arrived. Whatever arrives later is compared too. Where long Data is spliced it is long.
+func cross(t testing.TB, p *proxy, c, s *peer, from string) *crossing {
 	t.Helper()
-	const n, size, part = 1 << 20, 1000, 500
+	n, size, part := 1<<20, 1000, 500
+	if splices(p.engine) {
+		n, size, part = 1<<13, 200_000, 30
+		defer func() {
+			if p.ask()["spliced_bytes"] == 0 {
+				t.Error("nothing has been spliced")
+			}
+		}()
+	}
 	x := &crossing{over: make(chan error, 1)}
 	answers, requests := newProgress(), newProgress()
 	stream := func(side, typ string) *messages {

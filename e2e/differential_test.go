@@ -124,7 +124,7 @@ func (p *peer) take(n int) ([]byte, error) {
 	return b, nil
 }
 
-// The same seeded plans on every engine and on the naive relay: the same bytes, the same kinds of end, the same counters.
+// The same seeded plans on every engine, with long Data copied and spliced, and on the naive relay: the same bytes, the same kinds of end, the same counters.
 // FOO_SEED replays a run.
 func TestDifferential(t *testing.T) {
 	t.Parallel()
@@ -135,7 +135,7 @@ func TestDifferential(t *testing.T) {
 	t.Logf("FOO_SEED=%d", seed)
 	const conns = 60
 	subjects := []string{relay}
-	for _, e := range engines {
+	for _, e := range bothWays() {
 		if e != relay {
 			subjects = append(subjects, e)
 		}

@@ -10,7 +10,7 @@ import (
 
 // The client has ended; the server's answer of 10 MiB still comes back whole.
 func TestClientFINThenLateAnswer(t *testing.T) {
-	eachEngine(t, func(t *testing.T, engine string) {
+	eachWay(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
 		beside(t, p, u)
@@ -31,7 +31,7 @@ func TestClientFINThenLateAnswer(t *testing.T) {
 
 // The server ends first: its FIN arrives behind its data, and the client may go on sending.
 func TestServerFINFirst(t *testing.T) {
-	eachEngine(t, func(t *testing.T, engine string) {
+	eachWay(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
 		beside(t, p, u)

@@ -15,6 +15,7 @@ type load struct {
 	logged      bool // --log
 	matched     bool // requests with their answers
 	excerpt     int  // --log-data
+	pipes       bool // tunnels, or long Data that goes on within the kernel
 	conns       int  // at once
 	flows       int  // that hold something; those of a connection are two
 	came        int  // bytes, of all flows; 0 = any
@@ -72,6 +73,7 @@ func (p *proxy) flags() (l load, limited bool) {
 		return n
 	}
 	l.buffer = bufferDefault
+	spliced, tunnel := false, false
 	for _, arg := range p.cmd.Args {
 		switch name, value, _ := strings.Cut(arg, "="); name {
 		case "--max-buffer":
@@ -84,10 +86,15 @@ func (p *proxy) flags() (l load, limited bool) {
 			l.matched = l.logged || value == "on"
 		case "--log-data":
 			l.excerpt = number(value)
+		case "--splice":
+			spliced = value != "off"
+		case "--tunnel", "--arbitrary":
+			tunnel = tunnel || value != "close"
 		case "--maxconn-per-ip", "--rate-per-ip":
 			limited = true
 		}
 	}
+	l.pipes = spliced || tunnel
 	return l, limited
 }
 
@@ -131,15 +138,22 @@ func (p *proxy) grown() (now, peak int64) {
 	return now - p.base, peak - p.base
 }
 
-// within wants that memory has never been beyond the formula for l.
+// within wants that memory has never been beyond the formula for l, and that pipes are not now: theirs is in no process's memory.
 func (p *proxy) within(what string, l load) {
 	p.t.Helper()
 	if !p.isReal() {
 		return
 	}
+	most := 0
+	if l.pipes {
+		most = l.loops * perPipes
+	}
+	if n, pages := p.pipes(); pages*os.Getpagesize() > most {
+		p.t.Errorf("%s: %d pipes can hold %d KiB; the formula allows %d", what, n, pages*os.Getpagesize()>>10, most>>10)
+	}
 	now, peak := p.grown()
 	p.t.Logf("%s: memory has grown by %d KiB, and now is %d, of %d allowed", what, peak>>10, now>>10, l.growth()>>10)
-	if most := l.growth(); peak > most {
-		p.t.Errorf("%s: memory has grown by %d KiB, and now is %d; the formula allows %d for %+v", what, peak>>10, now>>10, most>>10, l)
+	if peak > l.growth() {
+		p.t.Errorf("%s: memory has grown by %d KiB, and now is %d; the formula allows %d for %+v", what, peak>>10, now>>10, l.growth()>>10, l)
 	}
 }

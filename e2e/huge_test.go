@@ -55,7 +55,7 @@ func TestGibibyteLine(t *testing.T) {
 	if thorough {
 		size = 1 << 30
 	}
-	eachEngineAlone(t, func(t *testing.T, engine string) {
+	eachWayAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := launchPlain(t, engine, u.addr, []string{"--max-line=0", "--timeout-line=0", oneLoop})
 		t.Cleanup(p.check)
@@ -85,7 +85,7 @@ func TestGibibyteLine(t *testing.T) {
 
 // By default a line that long ends its connection after 16 MiB.
 func TestEndlessLine(t *testing.T) {
-	eachEngineAlone(t, func(t *testing.T, engine string) {
+	eachWayAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
 		beside(t, p, u)

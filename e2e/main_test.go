@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,9 +127,47 @@ func build(dir string) error {
 }
 
 // eachEngine runs f for every engine under test, beside other tests.
-func eachEngine(t *testing.T, f func(t *testing.T, engine string)) {
-	t.Parallel()
+func eachEngine(t *testing.T, f func(t *testing.T, engine string)) { inParallel(t, engines, f) }
+
+// eachEngineAlone is eachEngine for tests that measure memory or CPU, or hold thousands of descriptors.
+func eachEngineAlone(t *testing.T, f func(t *testing.T, engine string)) { alone(t, engines, f) }
+
+// eachWay is eachEngine for tests in which long Data flows. It runs f twice for each: Data is copied, and goes on within the kernel.
+func eachWay(t *testing.T, f func(t *testing.T, engine string)) { inParallel(t, bothWays(), f) }
+
+// eachWayAlone is eachEngineAlone with both ways.
+func eachWayAlone(t *testing.T, f func(t *testing.T, engine string)) { alone(t, bothWays(), f) }
+
+// eachSpliced is eachEngine with long Data going on within the kernel.
+func eachSpliced(t *testing.T, f func(t *testing.T, engine string)) { inParallel(t, spliced(), f) }
+
+// splicing follows the name of an engine whose long Data goes on within the kernel, see command.
+const splicing = "+--splice=on"
+
+// spliced is every engine under test with long Data going on within the kernel.
+func spliced() (subjects []string) {
 	for _, e := range engines {
+		if e != relay && !splices(e) {
+			e += splicing
+		}
+		subjects = append(subjects, e)
+	}
+	return subjects
+}
+
+// bothWays is every engine under test with long Data copied, and spliced. One that was asked for with a way has that alone.
+func bothWays() []string {
+	subjects := append(slices.Clone(engines), spliced()...)
+	slices.Sort(subjects)
+	return slices.Compact(subjects)
+}
+
+// splices says whether long Data goes on within the kernel with this subject.
+func splices(subject string) bool { return strings.HasSuffix(subject, splicing) }
+
+func inParallel(t *testing.T, subjects []string, f func(t *testing.T, engine string)) {
+	t.Parallel()
+	for _, e := range subjects {
 		t.Run(e, func(t *testing.T) {
 			t.Parallel()
 			f(t, e)
@@ -136,9 +175,8 @@ func eachEngine(t *testing.T, f func(t *testing.T, engine string)) {
 	}
 }
 
-// eachEngineAlone is eachEngine for tests that measure memory or CPU, or hold thousands of descriptors.
-func eachEngineAlone(t *testing.T, f func(t *testing.T, engine string)) {
-	for _, e := range engines {
+func alone(t *testing.T, subjects []string, f func(t *testing.T, engine string)) {
+	for _, e := range subjects {
 		t.Run(e, func(t *testing.T) { f(t, e) })
 	}
 }

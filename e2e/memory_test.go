@@ -142,7 +142,7 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 // The formula holds while everything comes together: a log that nobody reads, requests that nobody answers, clients that do not
 // read, and a long line.
 func TestMemoryFormula(t *testing.T) {
-	eachEngineAlone(t, func(t *testing.T, engine string) {
+	eachWayAlone(t, func(t *testing.T, engine string) {
 		path := filepath.Join(t.TempDir(), "log")
 		ok(t, unix.Mkfifo(path, 0o600))
 		reader, err := os.OpenFile(path, os.O_RDWR, 0) // and does not read

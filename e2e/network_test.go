@@ -75,7 +75,7 @@ func TestBlackHole(t *testing.T) {
 		port int
 	}{{"server", 8000}, {"client", 9000}} {
 		t.Run(row.name, func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, engine string) {
+			eachWay(t, func(t *testing.T, engine string) {
 				n := newNetwork(t)
 				p, u := insideAt(t, n, engine, "127.0.0.1:9000", "--timeout-idle=300ms")
 				var k *canary
@@ -85,7 +85,7 @@ func TestBlackHole(t *testing.T) {
 					c, s = p.pair(u)
 					return nil
 				}))
-				x := cross(t, c, s, "cs")
+				x := cross(t, p, c, s, "cs")
 				ok(t, n.drop(row.port, 1, k.client, k.server))
 				p.reaches(stats{"end_idle": 1, "connections": 0})
 				lost := c // to whom nothing has come any more
@@ -232,7 +232,7 @@ func TestNoLocalPorts(t *testing.T) {
 // A socket that is destroyed from outside, in the middle of its streams, counts as reset: both sides see the RST, and nothing but
 // what was sent before it.
 func TestSocketKilled(t *testing.T) {
-	eachEngine(t, func(t *testing.T, engine string) {
+	eachWay(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
 		k := beside(t, p, u)
@@ -243,7 +243,7 @@ func TestSocketKilled(t *testing.T) {
 			c, s := p.pair(u)
 			ok(t, c.send([]byte("REQ 0\n")))
 			ok(t, s.expectText("REQ 0\n"))
-			x := cross(t, c, s, row.from)
+			x := cross(t, p, c, s, row.from)
 			victim, _ := sides(row.victim, c, s)
 			ok(t, killSocket(victim.RemoteAddr(), victim.LocalAddr())) // the proxy's end
 			x.ended(t)

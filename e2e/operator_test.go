@@ -201,7 +201,7 @@ func TestPidfile(t *testing.T) {
 // The answer to SIGUSR1 names the engine that was asked for.
 func TestEngineIsNamed(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
-		name, _, _ := strings.Cut(engine, ":")
+		name := engineOf(engine)
 		p := start(t, engine, closedPort(t))
 		p.signal(syscall.SIGUSR1)
 		if text := string(<-p.packets); !strings.Contains(text, "\nengine "+name+"\n") {

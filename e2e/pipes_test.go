@@ -54,24 +54,26 @@ func (p *proxy) pipes() (n, pages int) {
 	return n, pages
 }
 
-// fillPipe has from send until some of it stays in a pipe of the proxy's, since nobody reads, and a little more, which stays
+// fillPipe has from send pieces until some of it stays in a pipe of the proxy's, since nobody reads, and a little more, which stays
 // before that pipe. It returns how many bytes that were; all of them are in the proxy's kernel.
-func fillPipe(t *testing.T, p *proxy, from *peer, stream io.Reader) (sent int64) {
+func fillPipe(t *testing.T, p *proxy, from *peer, stream io.Reader, piece int) (sent int64) {
 	t.Helper()
-	const piece, most = 32 << 10, 64 << 20
-	send := func() {
-		n, err := io.CopyN(from, stream, piece)
+	const most = 64 << 20
+	send := func(piece int) {
+		b := make([]byte, piece)
+		_, err := io.ReadFull(stream, b)
 		ok(t, err)
+		ok(t, from.send(b))
 		ok(t, from.delivered())
-		sent += n
+		sent += int64(piece)
 	}
 	for p.piped() == 0 || steady(t, "the pipe", func() int64 { return int64(p.piped()) }) == 0 {
 		if sent >= most {
 			t.Fatalf("%d bytes for a reader that does not read, and none of them is in a pipe", sent)
 		}
-		send()
+		send(piece)
 	}
-	send()
+	send(16 << 10) // the kernel has room for that
 	return sent
 }
 
@@ -81,39 +83,55 @@ func TestTunnelEndsBehindAFullPipe(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr, "--tunnel")
-		for _, row := range []struct {
-			from string
-			how  end
-		}{{"client", fin}, {"client", rst}, {"server", fin}, {"server", rst}} {
-			from, to := dialSmall(t, p.addr), u.accept()
-			if row.from == "server" {
-				from, to = to, from
-			}
-			stream := func() io.Reader { return requests(0, 64, 1<<20) }
-			sent := fillPipe(t, p, from, stream())
-			if row.how == fin {
-				ok(t, from.CloseWrite())
-			} else {
-				ok(t, from.reset())
-			}
-			if p.piped() == 0 {
-				t.Fatalf("%s, %s: the pipe is empty before the end", row.from, row.how)
-			}
-			ok(t, to.widen())
-			ok(t, to.expect(io.LimitReader(stream(), sent)))
-			ok(t, to.ends(row.how))
-			if row.how == fin {
-				ok(t, to.send([]byte("still here")))
-				ok(t, to.CloseWrite())
-				ok(t, from.expectText("still here"))
-				ok(t, from.ends(fin))
-				from.Close()
-			}
-			to.Close()
-			p.reaches(stats{"connections": 0, "buffered_bytes": 0})
-		}
-		p.counts(stats{"no_pipe": 0})
+		endsBehindAFullPipe(t, p, 32<<10, func() (c, s *peer) { return dialSmall(t, p.addr), u.accept() })
 	})
+}
+
+// The same with the pipe of a flow that is in the middle of long Data.
+func TestLongDataEndsBehindAFullPipe(t *testing.T) {
+	eachSpliced(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr)
+		beside(t, p, u)
+		endsBehindAFullPipe(t, p, 64<<10, func() (c, s *peer) { return p.longPair(u) })
+	})
+}
+
+func endsBehindAFullPipe(t *testing.T, p *proxy, piece int, pair func() (c, s *peer)) {
+	t.Helper()
+	for _, row := range []struct {
+		from string
+		how  end
+	}{{"client", fin}, {"client", rst}, {"server", fin}, {"server", rst}} {
+		from, to := pair()
+		stream, reply := func() io.Reader { return requests(0, 64, 1<<20) }, "ACK 0 still here\n"
+		if row.from == "server" {
+			from, to = to, from
+			stream, reply = func() io.Reader { return acks(0, 64, 1<<20) }, "REQ 0 still here\n"
+		}
+		sent := fillPipe(t, p, from, stream(), piece)
+		if row.how == fin {
+			ok(t, from.CloseWrite())
+		} else {
+			ok(t, from.reset())
+		}
+		if p.piped() == 0 {
+			t.Fatalf("%s, %s: the pipe is empty before the end", row.from, row.how)
+		}
+		ok(t, to.widen())
+		ok(t, to.expect(io.LimitReader(stream(), sent)))
+		ok(t, to.ends(row.how))
+		if row.how == fin {
+			ok(t, to.send([]byte(reply)))
+			ok(t, to.CloseWrite())
+			ok(t, from.expectText(reply))
+			ok(t, from.ends(fin))
+			from.Close()
+		}
+		to.Close()
+		p.reaches(stats{"connections": 0, "buffered_bytes": 0})
+	}
+	p.counts(stats{"no_pipe": 0})
 }
 
 // A tunnel that stays open and idle keeps none of the pipes that its bytes, and other tunnels', went through.

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,13 +51,24 @@ func startWith(t testing.TB, engine, forward string, flags []string, opts ...opt
 }
 
 // command is the subject's binary and its first arguments. An engine may be followed by a colon and how io_uring is to be bent
-// for the test (FOOTEST_RING of cmd/fooproxy): "uring:sq=4 cq=8 buffers=4".
+// for the test (FOOTEST_RING of cmd/fooproxy), and by flags, each after a plus sign: "uring:sq=4 cq=8 buffers=4+--splice=on".
+// Unless somebody says otherwise all Data is copied: what is done by default depends on the machine.
 func command(engine string) (path string, args []string, opts []option) {
 	if engine == relay {
 		return os.Args[0], nil, []option{withEnv(envRelay + "=" + relayFault)}
 	}
-	name, bent, _ := strings.Cut(engine, ":")
-	return filepath.Join(binDir, "fooproxy"), []string{"--engine=" + name}, []option{withEnv("FOOTEST_RING=" + bent)}
+	parts := strings.Split(engine, "+")
+	name, bent, _ := strings.Cut(parts[0], ":")
+	args = append([]string{"--engine=" + name, "--splice=off"}, parts[1:]...)
+	return filepath.Join(binDir, "fooproxy"), args, []option{withEnv("FOOTEST_RING=" + bent)}
+}
+
+// engineOf is the name of a subject's engine.
+func engineOf(subject string) string {
+	if at := strings.IndexAny(subject, ":+"); at >= 0 {
+		return subject[:at]
+	}
+	return subject
 }
 
 // launch is startWith without the check at the end.
@@ -127,7 +139,8 @@ func awaitAddr(t testing.TB, child *process) (addr string) {
 	return addr
 }
 
-// check is the end of every test that ran well: everything is back, and the child ends as it should.
+// check is the end of every test that ran well: everything is back, and the child ends as it should. A test that was run a second
+// time with splice has come to it.
 func (p *proxy) check() {
 	if p.t.Failed() || p.exited() {
 		if p.exited() && p.cmd.ProcessState.ExitCode() != 0 {
@@ -138,6 +151,9 @@ func (p *proxy) check() {
 		return
 	}
 
+	if splices(p.engine) && !strings.Contains(p.engine, ":") && !slices.Contains(engines, p.engine) && p.ask()["spliced_bytes"] == 0 {
+		p.t.Error("no long Data has gone on within the kernel")
+	}
 	p.idle()
 	p.stop()
 }

@@ -112,7 +112,7 @@ func TestDrainTimeout(t *testing.T) {
 // The first TERM or INT waits for what is open; the second ends at once, in the middle of streams: what has arrived is what was
 // sent, and one who does not get all that was on its way sees an RST, not an end.
 func TestSecondTerm(t *testing.T) {
-	eachEngine(t, func(t *testing.T, engine string) {
+	eachWay(t, func(t *testing.T, engine string) {
 		for _, signals := range [][2]syscall.Signal{{syscall.SIGTERM, syscall.SIGTERM}, {syscall.SIGINT, syscall.SIGTERM}, {syscall.SIGTERM, syscall.SIGINT}} {
 			u := newUpstream(t)
 			p := start(t, engine, u.addr, "--drain-timeout=1h")
@@ -125,7 +125,7 @@ func TestSecondTerm(t *testing.T) {
 			ok(t, from.expectText("REQ 0\n"))
 			finished := pour(t, from, acks(2, stallCount, stallSize))
 			moving, ms := p.pair(u)
-			x := cross(t, moving, ms, "cs")
+			x := cross(t, p, moving, ms, "cs")
 			p.signal(signals[0])
 			eventually(t, "the listener is closed", func() bool {
 				probe, err := connect(p.addr, 0)
@@ -163,7 +163,7 @@ func TestKillAndRestart(t *testing.T) {
 				ok(t, c.send([]byte("REQ 1\n")))
 				ok(t, s.expectText("REQ 1\n"))
 				moving, ms := p.pair(u)
-				x := cross(t, moving, ms, "cs")
+				x := cross(t, p, moving, ms, "cs")
 				p.kill()
 				x.ended(t)
 				again := start(t, engine, u.addr, "--listen="+p.addr, loops)

@@ -122,7 +122,7 @@ func TestUndecidedThenFIN(t *testing.T) {
 
 // A message of 64 MiB each way passes through constant memory.
 func TestHugeMessage(t *testing.T) {
-	eachEngineAlone(t, func(t *testing.T, engine string) {
+	eachWayAlone(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := launchPlain(t, engine, u.addr, []string{"--max-line=100000000"})
 		t.Cleanup(p.check)

@@ -24,11 +24,11 @@ type stuck struct {
 }
 
 // newStuck adds connections until the proxy holds what the test is about.
-func newStuck(t *testing.T, p *proxy, u *upstream, holds func() bool) *stuck {
+func newStuck(t *testing.T, p *proxy, u *upstream, pair func(*upstream) (c, s *peer), holds func() bool) *stuck {
 	t.Helper()
 	k := &stuck{p: p}
 	for i := range stuckConns {
-		c, s := p.pair(u)
+		c, s := pair(u)
 		k.clients, k.servers = append(k.clients, c), append(k.servers, s)
 		k.poured = append(k.poured, pour(t, c, requests(i, stuckCount, stuckSize)))
 		if holds() {
@@ -46,7 +46,7 @@ func newLoans(t *testing.T, engine string, u *upstream, flags ...string) *stuck 
 	t.Helper()
 	p := launch(t, engine, u.addr, append(flags, "--zerocopy=on"))
 	lends := strings.HasPrefix(engine, "uring") && !strings.Contains(engine, "buffers=4") && !strings.Contains(engine, "recv-multishot")
-	return newStuck(t, p, u, func() bool {
+	return newStuck(t, p, u, p.pair, func() bool {
 		return !lends || slices.Contains(p.inFlight(), opSendZC) && p.stats()["buffered_bytes"] > 0
 	})
 }
@@ -112,11 +112,29 @@ func TestTermWithLoans(t *testing.T) {
 	})
 }
 
+// newFullPipes are stuck connections with bytes of theirs in pipes, which buffered_bytes has. Where long Data goes on within the
+// kernel they are in the middle of that, elsewhere they are tunnels.
+func newFullPipes(t *testing.T, engine string, u *upstream, flags ...string) *stuck {
+	t.Helper()
+	var p *proxy
+	var pair func(*upstream) (c, s *peer)
+	if splices(engine) {
+		p = launch(t, engine, u.addr, flags)
+		pair = p.longPair
+	} else {
+		p = launch(t, engine, u.addr, append(flags, "--tunnel"))
+		pair = p.pair
+	}
+	k := newStuck(t, p, u, pair, func() bool { return p.piped() > 0 })
+	if buffered, piped := p.stats()["buffered_bytes"], p.piped(); buffered < float64(piped) {
+		t.Errorf("%v bytes are held, and %d are in pipes", buffered, piped)
+	}
+	return k
+}
+
 func TestTermWithFullPipes(t *testing.T) {
-	eachEngineAlone(t, func(t *testing.T, engine string) {
-		u := newUpstream(t)
-		p := launch(t, engine, u.addr, []string{"--tunnel", "--drain-timeout=20s"})
-		k := newStuck(t, p, u, func() bool { return p.piped() > 0 })
+	eachWayAlone(t, func(t *testing.T, engine string) {
+		k := newFullPipes(t, engine, newUpstream(t), "--drain-timeout=20s")
 		k.term(t)
 		k.drains(t)
 	})
@@ -125,37 +143,49 @@ func TestTermWithFullPipes(t *testing.T) {
 // A reset from either side takes what is on loan with it, and leaves nothing behind; so does a second TERM.
 func TestResetWithLoans(t *testing.T) {
 	eachEngineAlone(t, func(t *testing.T, engine string) {
-		u := newUpstream(t)
-		for _, first := range []string{"client", "server"} {
-			t.Run(first, func(t *testing.T) {
-				k := newLoans(t, engine, u)
-				for i, from := range k.clients {
-					to := k.servers[i]
-					if first == "server" {
-						from, to = to, from
-					}
-					ok(t, from.reset())
-					if err := k.poured[i](); err == nil {
-						t.Error("everything was sent")
-					}
-					_, _, _ = to.rest() // a server reads what came before, and the reset
-					to.Close()
+		resetStuck(t, func(t *testing.T) *stuck { return newLoans(t, engine, newUpstream(t)) })
+	})
+}
+
+// The same with what is in pipes.
+func TestResetWithFullPipes(t *testing.T) {
+	eachWayAlone(t, func(t *testing.T, engine string) {
+		resetStuck(t, func(t *testing.T) *stuck { return newFullPipes(t, engine, newUpstream(t)) })
+	})
+}
+
+// resetStuck resets stuck connections from each side, and by a second TERM.
+func resetStuck(t *testing.T, begin func(t *testing.T) *stuck) {
+	for _, first := range []string{"client", "server"} {
+		t.Run(first, func(t *testing.T) {
+			t.Parallel()
+			k := begin(t)
+			for i, from := range k.clients {
+				to := k.servers[i]
+				if first == "server" {
+					from, to = to, from
 				}
-				k.p.reaches(stats{"connections": 0, "buffered_bytes": 0})
-				k.p.check()
-			})
-		}
-		t.Run("second TERM", func(t *testing.T) {
-			k := newLoans(t, engine, u)
-			k.term(t)
-			k.p.signal(syscall.SIGTERM)
-			if code := k.p.exit(); code != 0 {
-				t.Errorf("exit code %d, want 0", code)
+				ok(t, from.reset())
+				if err := k.poured[i](); err == nil {
+					t.Error("everything was sent")
+				}
+				_, _, _ = to.rest() // a server reads what came before, and the reset
+				to.Close()
 			}
-			k.p.verdict()
-			for _, poured := range k.poured {
-				_ = poured() // fails: everything has been reset
-			}
+			k.p.reaches(stats{"connections": 0, "buffered_bytes": 0})
+			k.p.check()
 		})
+	}
+	t.Run("second TERM", func(t *testing.T) {
+		k := begin(t)
+		k.term(t)
+		k.p.signal(syscall.SIGTERM)
+		if code := k.p.exit(); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
+		}
+		k.p.verdict()
+		for _, poured := range k.poured {
+			_ = poured() // fails: everything has been reset
+		}
 	})
 }

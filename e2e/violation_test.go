@@ -145,7 +145,7 @@ func TestFirstLineViolation(t *testing.T) {
 
 // Behind its violation the client keeps sending MiBs that nobody wants, while a long answer is still on its way to it.
 func TestAnswersOutliveViolation(t *testing.T) {
-	eachEngine(t, func(t *testing.T, engine string) {
+	eachWay(t, func(t *testing.T, engine string) {
 		u := newUpstream(t)
 		p := start(t, engine, u.addr)
 		beside(t, p, u)

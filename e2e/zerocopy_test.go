@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,12 +32,15 @@ func bigTalk(t *testing.T, p *proxy, u *upstream) {
 // With --zerocopy every byte arrives, whatever the size of the rings and whether the engine can send without a copy; one that
 // cannot says so.
 func TestZeroCopy(t *testing.T) {
-	for _, engine := range []string{"uring", "uring:sq=4 cq=8 buffers=8", "uring:faults=5", "uring:without=send-zc", "epoll"} {
+	for _, name := range []string{
+		"uring", "uring:sq=4 cq=8 buffers=8", "uring:faults=5", "uring:without=send-zc", "epoll", "uring" + splicing, "epoll" + splicing,
+	} {
+		engine, splice, _ := strings.Cut(name, "+") // what the kernel has on loan is not spliced
 		for _, way := range []string{"auto", "on"} {
-			t.Run(engine+"/"+way, func(t *testing.T) {
+			t.Run(name+"/"+way, func(t *testing.T) {
 				t.Parallel()
 				u := newUpstream(t)
-				p := start(t, engine, u.addr, "--zerocopy="+way)
+				p := start(t, engine, u.addr, "--zerocopy="+way, cmp.Or(splice, "--splice=off"))
 				bigTalk(t, p, u)
 				p.reaches(stats{"connections": 0, "buffered_bytes": 0, "zerocopy_denied": 0})
 				can := engine != "epoll" && !strings.Contains(engine, "without")
