@@ -52,7 +52,8 @@ func startWith(t testing.TB, engine, forward string, flags []string, opts ...opt
 
 // command is the subject's binary and its first arguments. An engine may be followed by a colon and how io_uring is to be bent
 // for the test (FOOTEST_RING of cmd/fooproxy), and by flags, each after a plus sign: "uring:sq=4 cq=8 buffers=4+--splice=on".
-// Unless somebody says otherwise all Data is copied: what is done by default depends on the machine.
+// Unless somebody says otherwise all Data is copied: what is done by default depends on the machine. And unless a ring is bent by
+// "lend=0" sends without a copy go on where the kernel reports that it copied, as it does on loopback.
 func command(engine string) (path string, args []string, opts []option) {
 	if engine == relay {
 		return os.Args[0], nil, []option{withEnv(envRelay + "=" + relayFault)}
@@ -60,7 +61,7 @@ func command(engine string) (path string, args []string, opts []option) {
 	parts := strings.Split(engine, "+")
 	name, bent, _ := strings.Cut(parts[0], ":")
 	args = append([]string{"--engine=" + name, "--splice=off"}, parts[1:]...)
-	return filepath.Join(binDir, "fooproxy"), args, []option{withEnv("FOOTEST_RING=" + bent)}
+	return filepath.Join(binDir, "fooproxy"), args, []option{withEnv("FOOTEST_RING=lend=1 " + bent)}
 }
 
 // engineOf is the name of a subject's engine.
