@@ -15,10 +15,10 @@ const (
 	// unix socket: that holds 208 KiB, which a peer fills in less than 100 µs. The kernel takes up to 50 µs more (timer slack).
 	restFor  = 500 * time.Microsecond
 	restUnix = 20 * time.Microsecond
-	// bulkTurn is how many bytes make a turn one of bulk data, and bulkRead how many its reads bring on average. At less than
-	// half a GiB per second nobody rests.
+	// bulkTurn is how many bytes make a turn one of bulk data, of which its reads bring a quarter on average, bulkUnix the same where one side
+	// is a unix socket. At less than half a GiB per second nobody rests.
 	bulkTurn = 256 << 10
-	bulkRead = 64 << 10
+	bulkUnix = 128 << 10
 )
 
 // pace says what tunnels have moved in a turn.
@@ -26,11 +26,12 @@ type pace struct {
 	bytes, reads int
 	restless     bool          // some of it was of a flow for which nobody rests
 	never        [2]bool       // the flows for which nobody does
+	least        int           // bytes that make a turn one of bulk data
 	length       time.Duration // of a rest
 	outside      string        // the congestion control of clients that are not on this host, "" = of all the listener's
 }
 
-func (p *pace) bulk() bool { return !p.restless && p.bytes >= bulkTurn && p.bytes >= p.reads*bulkRead }
+func (p *pace) bulk() bool { return !p.restless && p.bytes >= p.least && p.bytes >= p.reads*p.least/4 }
 
 // add counts n bytes that one read of flow d has brought; paced says that its destination is, unlike others.
 func (p *pace) add(d side, n int, paced bool) {
@@ -61,9 +62,9 @@ func (c *core) rest() {
 // has to be chosen before they are connected: the kernel goes on to pace a socket that has run BBR. The way back is open, so a
 // listener for all addresses runs Reno, and choosePaceOf gives BBR to what comes from elsewhere.
 func (p *Proxy) choosePace(listeners []int, target *address) {
-	p.pace.length = restFor
+	p.pace.length, p.pace.least = restFor, bulkTurn
 	if p.listen.domain == unix.AF_UNIX || target.domain == unix.AF_UNIX {
-		p.pace.length = restUnix
+		p.pace.length, p.pace.least = restUnix, bulkUnix
 	}
 	if name := congestionControl(); (p.cfg.MayTunnel() || p.cfg.MayPeek()) && strings.HasPrefix(name, "bbr") {
 		ip := p.listen.ip.Addr()

@@ -123,15 +123,16 @@ func TestRestIsShortBesideUnixSockets(t *testing.T) {
 	for name, c := range map[string]struct {
 		listen string
 		want   time.Duration
+		least  int
 	}{
-		"unix": {"unix:" + t.TempDir() + "/proxy", restUnix},
-		"TCP":  {"127.0.0.1:0", restFor},
+		"unix": {"unix:" + t.TempDir() + "/proxy", restUnix, bulkUnix},
+		"TCP":  {"127.0.0.1:0", restFor, bulkTurn},
 	} {
 		t.Run(name, func(t *testing.T) {
 			underBBR(t)
 			r := newLoopRig(t, EngineEpoll, func(cfg *Config) { cfg.Tunnel, cfg.Listen = true, c.listen })
-			if p := r.core.pace; p.length != c.want || p.never != [2]bool{} {
-				t.Errorf("a rest takes %v, want %v; nobody rests for %v", p.length, c.want, p.never)
+			if p := r.core.pace; p.length != c.want || p.least != c.least || p.never != [2]bool{} {
+				t.Errorf("a rest takes %v after %d bytes, want %v after %d; nobody rests for %v", p.length, p.least, c.want, c.least, p.never)
 			}
 		})
 	}
@@ -171,7 +172,7 @@ func TestPaceRestsForBulkOnly(t *testing.T) {
 		"the other flow is restless": {[2]bool{server: true}, []int{512 << 10}, true},
 		"this flow is restless":      {[2]bool{client: true}, []int{512 << 10}, false},
 	} {
-		p := pace{never: c.never}
+		p := pace{never: c.never, least: bulkTurn}
 		for _, n := range c.reads {
 			p.add(client, n, false)
 		}
