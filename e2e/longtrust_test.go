@@ -6,73 +6,137 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
-// Who trusts whom with --splice: what was inspected may be changed by its sender before it is forwarded (docs/zerocopy.md), so by
-// default it is done only between loopback addresses.
+// Who is trusted with --splice: what was inspected may be changed by its sender before it is forwarded (docs/zerocopy.md), so by
+// default only what root or the proxy's own user sends goes on within the kernel, as far as the kernel knows who does.
 
-const elsewhere = "192.0.2.1" // an address of the namespace's that is not a loopback address
+// Users that the tests have, of whom only root has any rights.
+const (
+	root  = 0
+	alice = 1<<30 + 1
+	bob   = 1<<30 + 2
+)
 
-// The ways of --splice, and which sessions' long Data goes on within the kernel.
+// elsewhere is an address of the namespace's that is no loopback address.
+const elsewhere = "192.0.2.1"
+
+// trustRow is a proxy, its peers, and who of them is trusted.
+type trustRow struct {
+	way             string
+	proxy           int // as whom it runs
+	listen, forward string
+	from            string // the client's address
+	client, server  int    // as whom they run
+	trusted         string // whose long Data goes on within the kernel: "client", "server", "both", "nobody"
+}
+
+const local = "127.0.0.1:0"
+
+var trustRows = []trustRow{
+	{"off", root, local, local, "127.0.0.1", root, root, "nobody"},
+	{"off", root, "unix:", "unix:", "", root, root, "nobody"},
+	{"on", root, local, local, "127.0.0.1", alice, bob, "both"},
+	{"on", alice, elsewhere + ":0", elsewhere + ":0", elsewhere, bob, bob, "both"},
+	{"on", root, "unix:", "unix:", "", alice, root, "both"},
+
+	{"auto", root, local, local, "127.0.0.1", root, root, "both"},
+	{"auto", root, "0.0.0.0:0", local, "127.0.0.77", root, root, "both"},
+	{"auto", root, "[::]:0", local, "127.0.0.1", root, root, "both"},
+	{"auto", root, "[::1]:0", "[::1]:0", "::1", root, root, "both"},
+	{"auto", root, "unix:", "unix:", "", root, root, "both"},
+	{"auto", alice, local, local, "127.0.0.1", alice, root, "both"},
+	{"auto", root, local, local, "127.0.0.1", alice, root, "server"},
+	{"auto", root, local, local, "127.0.0.1", root, bob, "client"},
+	{"auto", alice, local, local, "127.0.0.1", bob, alice, "server"},
+	{"auto", alice, local, local, "127.0.0.1", bob, bob, "nobody"},
+	{"auto", root, "[::1]:0", "[::1]:0", "::1", bob, bob, "nobody"},
+	{"auto", root, "unix:", local, "", alice, bob, "nobody"},
+	{"auto", root, "0.0.0.0:0", local, elsewhere, root, root, "server"},
+	{"auto", root, "[::]:0", local, elsewhere, root, root, "server"},
+	{"auto", root, local, elsewhere + ":0", "127.0.0.1", root, root, "client"},
+}
+
 func TestSpliceOnlyWhereTrusted(t *testing.T) {
-	const never, always = 0, 1
-	pays := never
-	if smallL2(t) {
-		pays = always
-	}
-	rows := []struct {
-		way, listen, from, forward string
-		want                       int
-	}{
-		{"off", "127.0.0.1:0", "127.0.0.1", "127.0.0.1:0", never},
-		{"off", elsewhere + ":0", elsewhere, elsewhere + ":0", never},
-		{"on", "127.0.0.1:0", "127.0.0.1", "127.0.0.1:0", always},
-		{"on", elsewhere + ":0", elsewhere, "127.0.0.1:0", always},
-		{"on", "127.0.0.1:0", "127.0.0.1", elsewhere + ":0", always},
-		{"on", "unix:", "", "127.0.0.1:0", always},
-		{"on", "127.0.0.1:0", "127.0.0.1", "unix:", always},
-		{"auto", "127.0.0.1:0", "127.0.0.1", "127.0.0.1:0", pays},
-		{"auto", "0.0.0.0:0", "127.0.0.77", "127.0.0.1:0", pays},
-		{"auto", "[::1]:0", "::1", "[::1]:0", pays},
-		{"auto", "0.0.0.0:0", elsewhere, "127.0.0.1:0", never},
-		{"auto", "[::]:0", elsewhere, "127.0.0.1:0", never},
-		{"auto", elsewhere + ":0", elsewhere, "127.0.0.1:0", never},
-		{"auto", "127.0.0.1:0", "127.0.0.1", elsewhere + ":0", never},
-		{"auto", "127.0.0.1:0", "127.0.0.1", "unix:", never},
-		{"auto", "unix:", "", "127.0.0.1:0", never},
-		{"auto", "unix:", "", "unix:", never},
-	}
+	pays := smallL2(t)
 	eachEngine(t, func(t *testing.T, engine string) {
 		n := newNetwork(t)
 		ok(t, n.addAddress(elsewhere))
-		for _, row := range rows {
-			what := fmt.Sprintf("--splice=%s, listening on %s, a client from %q, forwarding to %s", row.way, row.listen, row.from, row.forward)
-			var p *proxy
-			var c, s *peer
-			ok(t, n.do(func() error {
-				u := listenUpstream(t, socketAt(t, row.forward))
-				p = launch(t, engine, u.addr, []string{"--listen=" + socketAt(t, row.listen), "--splice=" + row.way, oneLoop})
-				c = dialFrom(t, row.from, p.addr)
-				s = u.accept()
-				return nil
-			}))
-			t.Cleanup(p.check)
+		for _, row := range trustRows {
+			p, c, s := row.meet(t, n, engine)
 			const lines, size = 4, 1 << 20
+			said := p.stats()["spliced_bytes"]
+			spliced := func(who string) {
+				before := said
+				said = p.stats()["spliced_bytes"]
+				want := (row.trusted == who || row.trusted == "both") && (row.way != "auto" || pays)
+				if (said > before) != want {
+					t.Errorf("%+v: %v bytes of the %s's are spliced", row, said-before, who)
+				}
+			}
 			ok(t, together(
 				func() error { return c.sendAll(requests(1, lines, size)) },
 				func() error { return s.expect(requests(1, lines, size)) },
+			))
+			spliced("client")
+			ok(t, together(
 				func() error { return s.sendAll(acks(1, lines, size)) },
 				func() error { return c.expect(acks(1, lines, size)) },
 			))
-			if got := p.stats()["spliced_bytes"]; (got > 0) != (row.want == always) {
-				t.Errorf("%s: %v bytes are spliced", what, got)
-			}
+			spliced("server")
 			finish(t, c, s)
 		}
 	})
+}
+
+// meet starts the row's proxy in the namespace, and has its client and its server come.
+func (row trustRow) meet(t *testing.T, n *network, engine string) (p *proxy, c, s *peer) {
+	t.Helper()
+	ok(t, n.do(func() error {
+		u := listenUpstream(t, socketAt(t, row.forward))
+		path, args, opts := command(engine)
+		args = append(args, "--listen="+socketAt(t, row.listen), "--forward="+u.addr, "--splice="+row.way, oneLoop)
+		if row.proxy != root {
+			args = append([]string{fmt.Sprint("--reuid=", row.proxy), "--clear-groups", path}, args...)
+			path = "setpriv"
+		}
+		p = listens(t, engine, startProcess(t, path, args, opts...))
+		if file, isUnix := strings.CutPrefix(p.addr, "unix:"); isUnix {
+			ok(t, os.Chmod(file, 0o777))
+		}
+		as(t, row.client, func() { c = dialFrom(t, row.from, p.addr) })
+		as(t, row.server, func() { s = u.accept() })
+		return nil
+	}))
+	t.Cleanup(p.check)
+	return p, c, s
+}
+
+// as does something on a thread whose user is uid: sockets that it makes are that user's.
+func as(t testing.TB, uid int, do func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	become := func(uid int) error {
+		_, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0))
+		if errno == 0 {
+			return nil
+		}
+		return os.NewSyscallError("setresuid", errno)
+	}
+	ok(t, become(uid))
+	defer func() {
+		if err := become(root); err != nil {
+			panic(err)
+		}
+	}()
+	do()
 }
 
 // socketAt is an address, with a path if it is that of a unix socket.
@@ -83,7 +147,7 @@ func socketAt(t testing.TB, addr string) string {
 	return addr
 }
 
-// dialFrom connects a client from an address of its own to whatever port of it the proxy listens on.
+// dialFrom connects a client from an address of its own, to whatever port there the proxy listens on.
 func dialFrom(t testing.TB, ip, addr string) *peer {
 	t.Helper()
 	if ip == "" {
@@ -100,15 +164,14 @@ func dialFrom(t testing.TB, ip, addr string) *peer {
 // smallL2 says whether the processor's L2 cache is known to be smaller than 1 MiB, which is where splicing pays.
 func smallL2(t testing.TB) bool {
 	t.Helper()
-	const cache = "/sys/devices/system/cpu/cpu0/cache"
-	indexes, err := filepath.Glob(cache + "/index*")
+	indexes, err := filepath.Glob("/sys/devices/system/cpu/cpu0/cache/index*")
 	ok(t, err)
 	for _, index := range indexes {
 		level, kind := strings.TrimSpace(readFile(t, index+"/level")), strings.TrimSpace(readFile(t, index+"/type"))
-		text, err := os.ReadFile(index + "/size")
+		size, err := os.ReadFile(index + "/size")
 		if level == "2" && kind != "Instruction" && err == nil {
-			kib, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(string(text)), "K"))
-			return err == nil && kib > 0 && kib < 1<<10
+			kib, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(string(size)), "K"))
+			return err == nil && 0 < kib && kib < 1<<10
 		}
 	}
 	return false
