@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 )
 
@@ -19,6 +20,8 @@ type script struct {
 	Flags  []string      `json:"flags,omitempty"`
 	Conns  []scriptConn  `json:"conns"`
 	Faults []scriptFault `json:"faults,omitempty"`
+
+	spliced atomic.Int64 // bytes that went on within the kernel, on all subjects
 }
 
 // Flags that make a difference to what is to be seen.
@@ -26,6 +29,9 @@ const (
 	flagLog     = "--log=FILE" // a file of the test, which is judged
 	flagForward = "--on-violation=forward"
 	flagTunnel  = "--arbitrary=tunnel"
+	flagSplice  = "--splice=on"
+
+	flagMaxPending = "--max-pending=" // and how many
 
 	flagKeepAlive = "--keepalive=1s" // finds out what an RST that was lost would have told
 )
@@ -77,6 +83,7 @@ func TestRandomPlans(t *testing.T) {
 		n, all = m, true
 	}
 	t.Logf("FOO_SEED=%d FOO_PLANS=%d", first, n)
+	might, did := 0, 0 // scripts that may splice, and have
 	for i := range uint64(n) {
 		s := newScript(first + i)
 		t.Run(fmt.Sprint(s.Seed), func(t *testing.T) {
@@ -93,6 +100,16 @@ func TestRandomPlans(t *testing.T) {
 		if t.Failed() {
 			return
 		}
+		if slices.Contains(s.Flags, flagSplice) {
+			might++
+		}
+		if s.spliced.Load() > 0 {
+			did++
+		}
+	}
+	t.Logf("long Data was spliced in %d of %d scripts that may", did, might)
+	if might >= 20 && did < might/3 {
+		t.Errorf("long Data was spliced in only %d of %d scripts that may", did, might)
 	}
 }
 
@@ -108,6 +125,11 @@ func TestKeptPlans(t *testing.T) {
 			t.Parallel()
 			var s script
 			ok(t, json.Unmarshal([]byte(readFile(t, file)), &s))
+			t.Cleanup(func() {
+				if slices.Contains(s.Flags, flagSplice) && s.spliced.Load() == 0 {
+					t.Error("no long Data was spliced")
+				}
+			})
 			s.perform(t)
 		})
 	}

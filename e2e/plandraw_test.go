@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 )
@@ -29,19 +30,38 @@ func newScript(seed uint64) *script {
 	if r.IntN(3) == 0 {
 		s.Flags = append(s.Flags, flagForward)
 	}
+	sizes := []int{0, 20, 100, 3000, 70_000, 1 << 20, 4 << 20}
+	if r.IntN(2) == 0 {
+		s.Flags = append(s.Flags, flagSplice)
+		sizes = append(sizes, sizes[4:]...)
+	}
 	budget := 16 << 20 // bytes in all
 	for range 1 + r.IntN(24) {
-		c := newScriptConn(r, &budget)
+		c := newScriptConn(r, sizes, &budget)
 		s.breaks(r, &c)
 		s.Conns = append(s.Conns, c)
 	}
 	s.drawFaults(r)
 	s.drawTroubles(r)
+	if r.IntN(6) == 0 {
+		s.Flags = append(s.Flags, fmt.Sprint(flagMaxPending, s.mostPending()+r.IntN(30)))
+	}
 	return s
 }
 
-func newScriptConn(r *rand.Rand, budget *int) (c scriptConn) {
-	most := pick(r, []int{0, 20, 100, 3000, 70_000, 1 << 20, 4 << 20})
+// mostPending is the smallest limit on outstanding requests that keeps no client of the script waiting for ever: its servers do not
+// answer requests, they say what they have to say.
+func (s *script) mostPending() int {
+	most := 1
+	for i := range s.Conns {
+		c := &s.Conns[i]
+		most = max(most, 2+len(c.Sizes[0])-len(c.Sizes[1])) // with the opening of a late one
+	}
+	return most
+}
+
+func newScriptConn(r *rand.Rand, sizes []int, budget *int) (c scriptConn) {
+	most := pick(r, sizes)
 	for side := range c.Sizes {
 		for range 1 + r.IntN(1+min(300, 4<<20/(most+1))) {
 			size := r.IntN(most + 1)
@@ -96,6 +116,10 @@ func (s *script) breaks(r *rand.Rand, c *scriptConn) {
 		c.Bad = &scriptBad{Side: side, After: r.IntN(len(c.Sizes[side]) + 1), Line: text(row.line), Off: row.off}
 		if side == 0 {
 			c.Bad.After = max(1, c.Bad.After)
+		}
+		if row.want == "utf-8" && r.IntN(2) == 0 {
+			c.Bad.Pad = 1 + r.IntN(700_000)
+			c.Chunk[side] = max(c.Chunk[side], c.Bad.Pad/50)
 		}
 	}
 }

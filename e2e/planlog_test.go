@@ -50,7 +50,8 @@ func (a *act) judgeLog(records []record) {
 	}
 	for _, r := range bads {
 		_, lines := a.valid(a.conn)
-		want := fmt.Sprintf("dir=%s line=%d off=%d ", []string{"request", "response"}[a.Bad.Side], lines+1, a.Bad.Off)
+		_, off := a.Bad.line()
+		want := fmt.Sprintf("dir=%s line=%d off=%d ", []string{"request", "response"}[a.Bad.Side], lines+1, off)
 		if !strings.Contains(r.text, want) {
 			t.Errorf("connection %d is reported by %q, want %q", a.conn, r.text, want)
 		}

@@ -80,6 +80,7 @@ func (s *script) performOn(t *testing.T, subject string) {
 	g.visits.Wait()
 	g.p.quiet()
 	g.p.reaches(stats{"connections": 0})
+	s.spliced.Add(int64(g.p.ask()["spliced_bytes"]))
 	g.judge()
 }
 

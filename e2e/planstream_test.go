@@ -5,6 +5,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // text is bytes that need not be UTF-8; a file has them quoted.
@@ -27,6 +28,18 @@ type scriptBad struct {
 	After int  `json:"after"` // messages
 	Line  text `json:"line"`
 	Off   int  `json:"off"`
+	Pad   int  `json:"pad,omitempty"` // bytes of Data more, at its beginning
+}
+
+// dataAt is where Data begins in a line that has any and is padded.
+const dataAt = len("REQ 1 ")
+
+// line is the whole of it, and where it breaks.
+func (b *scriptBad) line() (line string, off int) {
+	if b.Pad == 0 {
+		return string(b.Line), b.Off
+	}
+	return string(b.Line[:dataAt]) + strings.Repeat("x", b.Pad) + string(b.Line[dataAt:]), b.Off + b.Pad
 }
 
 // late is how the server of a connection that begins amid the faults knows whose it is.
@@ -49,7 +62,8 @@ func (c *scriptConn) stream(conn, side int) io.Reader {
 	typ, sizes := []string{"REQ", "ACK"}[side], c.Sizes[side]
 	bad, badAt := "", -1
 	if c.Bad != nil && c.Bad.Side == side {
-		bad, badAt = string(c.Bad.Line)+"\n", c.Bad.After
+		bad, _ = c.Bad.line()
+		bad, badAt = bad+"\n", c.Bad.After
 	}
 	l := &lines{n: len(sizes), buf: []byte(c.opening(conn, side)), line: func(dst []byte, i int) []byte {
 		if i == badAt {
@@ -84,7 +98,8 @@ func (c *scriptConn) valid(conn int) (size int64, lines int) {
 		lines = 1
 	}
 	lines += min(c.Bad.After, len(c.Sizes[c.Bad.Side]))
-	size = int64(len(opening) + c.Bad.Off)
+	_, off := c.Bad.line()
+	size = int64(len(opening) + off)
 	for i, n := range c.Sizes[c.Bad.Side] {
 		if i == c.Bad.After {
 			break
@@ -100,7 +115,7 @@ func (c *scriptConn) messages(conn, side int, n, lf int64) int64 {
 		return lf
 	}
 	size, _ := c.valid(conn)
-	if n >= size-int64(c.Bad.Off)+int64(len(c.Bad.Line)+1) {
+	if line, off := c.Bad.line(); n >= size-int64(off)+int64(len(line)+1) {
 		lf--
 	}
 	return lf
