@@ -98,6 +98,9 @@ func newTalk(seed uint64, id int, tunnels bool) *talk {
 		t.n, t.reqMax, t.ansMax, t.chunk = 1+r.IntN(6), 30, 300, 1
 	case 15: // big
 		t.n, t.reqMax, t.ansMax, t.chunk = 1+r.IntN(3), 1<<r.IntN(21), 1<<r.IntN(21), 1<<17
+		if r.IntN(2) == 0 { // and long
+			t.n, t.reqMax, t.ansMax, t.chunk = 1+r.IntN(6), 1<<(17+r.IntN(4)), 1<<(17+r.IntN(4)), 1<<(16+r.IntN(5))
+		}
 	}
 	if t.client == clientStall || t.client == clientStallReset {
 		t.ansMax = 1 << (8 + r.IntN(11))

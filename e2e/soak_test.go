@@ -43,6 +43,7 @@ type soak struct {
 	once    sync.Once     // closes stop
 	long    bool          // judge also what only time shows, see soak_long_test.go
 	tunnels bool          // the proxy tunnels what is not Foo
+	splices bool          // long Data goes on within the kernel
 	held    heldTalks
 
 	mu    sync.Mutex
@@ -70,14 +71,21 @@ func TestSoak(t *testing.T) {
 		roomForResets(t)
 	}
 	each(t, func(t *testing.T, engine string) {
-		s := &soak{t: t, seed: seed, stop: make(chan struct{}), talks: map[int]*talk{}, long: thorough, tunnels: thorough || seed%2 == 0}
+		s := &soak{
+			t: t, seed: seed, stop: make(chan struct{}), talks: map[int]*talk{}, long: thorough,
+			tunnels: thorough || seed%2 == 0, splices: thorough || seed/2%2 == 0,
+		}
 		s.u = newUpstream(t)
 		s.log.path = filepath.Join(t.TempDir(), "log")
 		arbitrary := "close"
 		if s.tunnels {
 			arbitrary = "tunnel"
 		}
-		s.p = start(t, engine, s.u.addr, "--log="+s.log.path, "--log-overflow=block", "--keepalive="+soakProbe.String(), "--arbitrary="+arbitrary)
+		splice := "off"
+		if s.splices {
+			splice = "on"
+		}
+		s.p = start(t, engine, s.u.addr, "--log="+s.log.path, "--log-overflow=block", "--keepalive="+soakProbe.String(), "--arbitrary="+arbitrary, "--splice="+splice)
 		k := newCanary(t, s.p, s.u)
 		go s.serve()
 		s.hold(span)
@@ -338,6 +346,9 @@ func (s *soak) account() {
 	if s.tunnels && (want["class_tunnel"] == 0 || want["class_arbitrary"] > 0) || !s.tunnels && want["class_tunnel"] > 0 {
 		t.Errorf("class_tunnel is %v, class_arbitrary %v", want["class_tunnel"], want["class_arbitrary"])
 	}
+	if s.splices != (want["spliced_bytes"] > 0) {
+		t.Errorf("%v bytes of long Data have gone on within the kernel", want["spliced_bytes"])
+	}
 	if n := want["bad"]; n < float64(s.log.badLeast) || n > float64(s.log.badMost) {
 		t.Errorf("bad is %v, the ends sent %d to %d bad lines", n, s.log.badLeast, s.log.badMost)
 	}
@@ -356,7 +367,8 @@ func (s *soak) account() {
 	if want["log_dropped"]+want["unmatched"]+want["untracked"] > 0 {
 		t.Errorf("log_dropped %v, unmatched %v, untracked %v", want["log_dropped"], want["unmatched"], want["untracked"])
 	}
-	t.Logf("%d connections, %v messages; %d judged in every count, %d between bounds", s.ids.Load(), want["msg_total"], s.log.exact, s.log.bounded)
+	t.Logf("%d connections, %v messages, %.0f MiB spliced, %v times no pipe; %d judged in every count, %d between bounds",
+		s.ids.Load(), want["msg_total"], want["spliced_bytes"]/(1<<20), want["no_pipe"], s.log.exact, s.log.bounded)
 }
 
 // soakNever are the ends that no talk has.
