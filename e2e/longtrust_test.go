@@ -50,7 +50,7 @@ var trustRows = []trustRow{
 	{"auto", root, "0.0.0.0:0", local, "127.0.0.77", root, root, "both"},
 	{"auto", root, "[::]:0", local, "127.0.0.1", root, root, "both"},
 	{"auto", root, "[::1]:0", "[::1]:0", "::1", root, root, "both"},
-	{"auto", root, "unix:", "unix:", "", root, root, "both"},
+	{"auto", root, "unix:", local, "", root, root, "both"},
 	{"auto", alice, local, local, "127.0.0.1", alice, root, "both"},
 	{"auto", root, local, local, "127.0.0.1", alice, root, "server"},
 	{"auto", root, local, local, "127.0.0.1", root, bob, "client"},
@@ -61,6 +61,7 @@ var trustRows = []trustRow{
 	{"auto", root, "0.0.0.0:0", local, elsewhere, root, root, "server"},
 	{"auto", root, "[::]:0", local, elsewhere, root, root, "server"},
 	{"auto", root, local, elsewhere + ":0", "127.0.0.1", root, root, "client"},
+	{"auto", root, local, "unix:", "127.0.0.1", root, bob, "client"}, // root listens there, but it is bob who accepts
 }
 
 func TestSpliceOnlyWhereTrusted(t *testing.T) {

@@ -45,15 +45,18 @@ const (
 	trustNo
 )
 
-// trusts looks once who is at the other end of side d's socket.
+// trusts looks once who is at the other end of side d's socket. At the end of a unix socket that the proxy has connected it is told
+// who listens there (unix(7)): that can be root, who has left it to somebody else to accept and to send.
 func (m *direct) trusts(s *session, d side) bool {
 	t := &s.eng.trust[d]
 	if *t == trustUnknown {
 		*t = trustNo
 		if m.cfg.Splice == SpliceOn {
 			*t = trustYes
-		} else if uid, ok := m.sys.peerUID(s.fd[d]); ok && (uid == 0 || uid == m.uid) {
-			*t = trustYes
+		} else if d == client || m.domain[d] != unix.AF_UNIX {
+			if uid, ok := m.sys.peerUID(s.fd[d]); ok && (uid == 0 || uid == m.uid) {
+				*t = trustYes
+			}
 		}
 	}
 	return *t == trustYes

@@ -9,7 +9,7 @@ import (
 )
 
 // peerUID tells as whom the process runs that has made the other end of a connected socket, if that is on this host: by SO_PEERCRED
-// for a unix socket, by sock_diag(7) for TCP between loopback addresses. Where nobody says it is not ok.
+// for a unix socket that was accepted, by sock_diag(7) for TCP between loopback addresses. Where nobody says it is not ok.
 func peerUID(fd int32) (uid uint32, ok bool) {
 	peer := peerName(fd)
 	if !peer.IsValid() {
