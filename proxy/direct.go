@@ -81,10 +81,12 @@ func (m *direct) serveFlow(s *session, d side, budget *int) (moved bool) {
 // receive reads once from side d, has it checked, and sends on what is valid. It returns the bytes read.
 func (m *direct) receive(s *session, d side) int {
 	if f := &s.flow[d]; s.class == classTunnel && f.source == reading && f.queue.bytes == 0 {
-		if p := m.pipes.get(m.now); p != nil {
-			return m.receiveSpliced(s, d, p)
+		p := m.pipes.get(m.now)
+		if p == nil {
+			m.local[stats.NoPipe]++
+		} else if n, tells := m.receiveSpliced(s, d, p); tells {
+			return n
 		}
-		m.local[stats.NoPipe]++
 	}
 	limit := m.limit(s, d)
 	if limit == 0 { // what the ring has received takes all memory, see await; on epoll readLimit keeps a segment for every flow

@@ -28,8 +28,9 @@ const (
 	acceptPause = int64(50 * time.Millisecond)
 	// rawWait is how many ms the loop may wait without the Go scheduler knowing.
 	rawWait = 3
-	// epollEdges is what a session's sockets are registered for, once.
-	epollEdges = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	// epollEdges is what a session's sockets are registered for, once. A recv stops at a byte that TCP calls urgent (PRI), whatever is
+	// behind it, and no edge tells of that.
+	epollEdges = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 )
 
 // epollEngine is the readiness loop: edge-triggered, every socket registered once. It remembers what the kernel has
@@ -204,7 +205,7 @@ func (e *epollEngine) handle(ev *unix.EpollEvent) {
 	if ev.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.eng.readable[d] = true
 	}
-	if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+	if ev.Events&(unix.EPOLLPRI|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
 		s.eng.final[d] = true
 	}
 	if ev.Events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {

@@ -99,8 +99,9 @@ func (m *direct) carry(s *session, d side, data []byte) {
 			break
 		}
 		n, errno := m.sys.splice(s.fd[d], p.in, len(data))
-		if n <= 0 || errno != 0 { // a signal, or bytes that a splice does not get across (TCP's urgent ones)
+		if n <= 0 || errno != 0 { // a signal, or a byte that a splice does not get past (TCP's urgent ones)
 			m.pipes.put(p, m.now)
+			s.reset[d] = s.reset[d] || errno == unix.ECONNRESET || errno == unix.EPIPE // which is told once
 			break
 		}
 		m.pipes.filled(p, n)

@@ -75,6 +75,7 @@ func (e *simEpoll) report(cn *simConn, d side, eager bool) {
 			of uint32
 		}{
 			{k.sent > k.read || k.fin || k.rst, unix.EPOLLIN},
+			{k.urgent > 0, unix.EPOLLPRI},
 			{k.fin || k.rst, unix.EPOLLRDHUP},
 			{k.space > k.taken-k.heard || k.rst, unix.EPOLLOUT},
 			{k.rst || k.fin && k.shut, unix.EPOLLHUP},

@@ -49,7 +49,9 @@ func (k simKernel) peek(fd int32, buf []byte) (int, syscall.Errno) {
 	if oneIn(k, 64) {
 		return 0, syscall.EINTR
 	}
+	urgent := sock.urgent
 	n, errno := sock.recv(len(buf))
+	sock.urgent = urgent
 	if n <= 0 {
 		k.noData(cn, d, errno)
 		return n, errno
@@ -75,8 +77,9 @@ func (k simKernel) takeOut(cn *simConn, d side, sock *simSocket, buf []byte) int
 	case !sock.tried && k.local[stats.NoPipe] == sock.noPipe:
 		k.Fatalf("side %d is copied without a try to splice", d)
 	}
-	n := copy(buf, sock.stream.data[sock.read:])
-	sock.read += n
+	from := sock.read
+	n, _ := sock.recv(len(buf))
+	copy(buf, sock.stream.data[from:sock.read])
 	sock.looked -= n
 	k.long.copied += n
 	k.event(cn, d, "taken out", n)

@@ -18,6 +18,8 @@ type simSocket struct {
 	tried   bool      // it has tried to splice some of them, or must not since it holds others
 	noPipe  uint64    // stats.NoPipe when it has peeked
 	fin     bool      // its end has arrived
+	urgent  int       // 1 + where in it a byte has arrived that TCP calls urgent, which is not part of it; 0 = none
+	urges   bool      // the peer sends such bytes
 	rst     bool
 	err     bool // the reset was not reported yet; the kernel does that once
 	resetAt int64
@@ -61,7 +63,11 @@ var simSpaces = [...]int{1, 100, segSize, 4 * segSize}
 
 // recv is recv(2) on a non-blocking socket, except for the bytes.
 func (k *simSocket) recv(limit int) (int, syscall.Errno) {
-	switch n := min(k.sent-k.read, limit); {
+	n := k.reach(limit)
+	if k.atUrgent() {
+		k.urgent = 0
+	}
+	switch {
 	case n > 0:
 		k.read += n
 		return n, 0
@@ -72,6 +78,18 @@ func (k *simSocket) recv(limit int) (int, syscall.Errno) {
 		return 0, 0
 	}
 	return 0, syscall.EAGAIN
+}
+
+// atUrgent says whether a byte that TCP calls urgent comes next. A recv skips it, a splice does not get past it.
+func (k *simSocket) atUrgent() bool { return k.urgent == k.read+1 }
+
+// reach is how many bytes one call receives, if it may receive up to limit. It does not go past an urgent byte.
+func (k *simSocket) reach(limit int) int {
+	n := min(k.sent-k.read, limit)
+	if before := k.urgent - 1 - k.read; before > 0 {
+		n = min(n, before)
+	}
+	return n
 }
 
 // send is send(2) on a non-blocking socket, except for the bytes. The kernel may take less than it has space for.
@@ -132,6 +150,9 @@ func (cn *simConn) act(c chooser, d side, eager bool) bool {
 		n := len(k.stream.data) - k.sent
 		if !eager {
 			n = size(c, n)
+		}
+		if k.urges && k.urgent == 0 && oneIn(c, 4) {
+			k.urgent = 1 + k.sent + c.pick(n+1)
 		}
 		k.sent += n
 		moved, k.edge = true, true

@@ -85,20 +85,27 @@ func (k simKernel) spliceIn(fd int32, p *simPipe, most int) (int, syscall.Errno)
 	if oneIn(k, 64) {
 		return 0, syscall.EINTR
 	}
-	if cn.class != classTunnel && oneIn(k, 32) { // TCP's urgent bytes, which a splice does not get across
-		return 0, syscall.EAGAIN
-	}
 	from, n := sock.read, 0
 	piece := []int{simPage, simPage, 100, 1}[k.pick(4)]
-	for place := 0; place < p.size/simPage && n < most && from+n < sock.sent; place++ {
-		n += min(piece, most-n, sock.sent-from-n)
+	most = sock.reach(most)
+	if sock.atUrgent() {
+		most = 0
 	}
-	if n == 0 {
-		_, errno := sock.recv(1)
-		if errno != syscall.EAGAIN {
-			k.ended(cn, d, errno)
+	for place := 0; place < p.size/simPage && n < most; place++ {
+		n += min(piece, most-n)
+	}
+	switch {
+	case n > 0:
+	case sock.err:
+		sock.err = false
+		if cn.class == classTunnel {
+			k.ended(cn, d, syscall.ECONNRESET)
 		}
-		return 0, errno
+		return 0, syscall.ECONNRESET
+	case sock.fin || sock.rst:
+		return 0, 0 // or so it looks: there may be more behind an urgent byte
+	default:
+		return 0, syscall.EAGAIN
 	}
 	sock.read += n
 	p.data, p.cn, p.d = sock.stream.data[from:sock.read], cn, d

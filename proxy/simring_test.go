@@ -160,10 +160,19 @@ func (u *simUring) connect(o *simOp) {
 }
 
 func (u *simUring) poll(o *simOp, k *simSocket) {
-	in, out := k.sent > k.read || k.fin || k.rst, k.space > k.taken-k.heard || k.rst
-	if o.sqe.OpFlags&unix.POLLIN != 0 && in || o.sqe.OpFlags&unix.POLLOUT != 0 && out {
-		u.event(o.cn, o.d, "is ready", int(o.sqe.OpFlags))
-		u.done(o, int32(o.sqe.OpFlags), 0)
+	var is uint32
+	if k.sent > k.read || k.fin || k.rst {
+		is |= unix.POLLIN
+	}
+	if k.urgent > 0 {
+		is |= unix.POLLPRI
+	}
+	if k.space > k.taken-k.heard || k.rst {
+		is |= unix.POLLOUT
+	}
+	if is &= o.sqe.OpFlags; is != 0 {
+		u.event(o.cn, o.d, "is ready", int(is))
+		u.done(o, int32(is), 0)
 	} else if o.cancelled {
 		u.done(o, -int32(syscall.ECANCELED), 0)
 	}
@@ -191,7 +200,7 @@ func (u *simUring) receive(o *simOp, k *simSocket, eager bool) {
 		}
 		u.done(o, -int32(errno), 0)
 	default:
-		n := k.sent - k.read
+		n := k.reach(k.sent - k.read)
 		if !eager {
 			n = size(u, n)
 		}
@@ -241,6 +250,9 @@ func (u *simUring) deaf(cn *simConn, d side) bool {
 
 // fill receives up to n bytes into the next buffers, and returns how many there was room for.
 func (u *simUring) fill(k *simSocket, n int) (filled int) {
+	if k.atUrgent() {
+		k.urgent = 0
+	}
 	for filled < n {
 		id, _, ok := u.engine.bufs.Published(u.head)
 		if !ok {

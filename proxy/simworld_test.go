@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"fooproxy/codec"
 	"fooproxy/stats"
 )
@@ -123,6 +125,7 @@ func (w *simWorld) open() {
 		}
 		k.stalled = oneIn(w, 6)
 		k.own = oneIn(w, 2)
+		k.urges = w.domain[d] != unix.AF_UNIX && oneIn(w, 4)
 		cn.stream[d] = &k.stream
 	}
 	if oneIn(w, 10) {

@@ -174,13 +174,17 @@ func splice(from, to int32, most int) (int, syscall.Errno) {
 	return int(n), errno
 }
 
-// receiveSpliced moves what side d has sent into a pipe and on to the other side. It returns the bytes read.
-func (m *direct) receiveSpliced(s *session, d side, p *pipe) int {
+// receiveSpliced moves what side d has sent into a pipe and on to the other side. It returns the bytes read. When there are none it may
+// not tell why: at a byte that TCP calls urgent (PRI) a splice finds nothing, or the end behind the data, and only a recv gets past it.
+func (m *direct) receiveSpliced(s *session, d side, p *pipe) (n int, tells bool) {
 	n, errno := m.sys.splice(s.fd[d], p.in, p.size)
 	if errno != 0 || n == 0 {
 		m.pipes.put(p, m.now)
+		if errno == 0 || errno == unix.EAGAIN && s.eng.final[d] {
+			return 0, false
+		}
 		m.nothing(s, d, errno)
-		return 0
+		return 0, true
 	}
 	m.pipes.filled(p, n)
 	s.flow[d].pipe = p
@@ -191,7 +195,7 @@ func (m *direct) receiveSpliced(s *session, d side, p *pipe) int {
 		s.eng.readable[d] = false
 	}
 	m.pour(s, d)
-	return n
+	return n, true
 }
 
 // pour moves the bytes in flow d's pipe to their destination, as far as that takes them.

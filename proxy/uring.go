@@ -232,7 +232,7 @@ func (e *uringEngine) handle(c *ring.CQE) {
 	case opSend, opSend + 1:
 		e.onSend(r, c)
 	case opPoll, opPoll + 1:
-		e.onPoll(r)
+		e.onPoll(r, c)
 	case opRoom, opRoom + 1:
 		e.onRoom(r)
 	case opLend:

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"golang.org/x/sys/unix"
+
+	"fooproxy/ring"
 )
 
 const (
@@ -19,11 +21,14 @@ const (
 // A receive that is still armed cannot take bytes in between: with DEFER_TASKRUN it runs inside our own enter only, and all its
 // completions have been handled. The end of the stream is left to the next receive.
 
-// onPoll: a socket in bulk has something to read, or the poll was cancelled.
-func (e *uringEngine) onPoll(r ref) {
+// onPoll: a socket in bulk or of a tunnel has something to read, or the poll was cancelled.
+func (e *uringEngine) onPoll(r ref, c *ring.CQE) {
 	s, d := e.table.find(r), r.op()-opPoll
 	s.eng.armed[d], s.eng.cancelled[d] = false, false
 	s.eng.readable[d] = true
+	if c.Res > 0 && c.Res&unix.POLLPRI != 0 {
+		s.eng.final[d] = true
+	}
 	e.settle(s)
 }
 

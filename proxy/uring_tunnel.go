@@ -54,7 +54,7 @@ func (e *uringEngine) await(s *session, d side) {
 			e.starve(s, d)
 		} else {
 			eng.armed[d], eng.polled[d] = true, true
-			e.poll(s, s.fd[d], unix.POLLIN, opPoll+uint8(d))
+			e.poll(s, s.fd[d], unix.POLLIN|unix.POLLPRI, opPoll+uint8(d))
 		}
 	}
 	if a&actSend != 0 && !eng.writable[d^1] && !eng.roomArmed[d] {
