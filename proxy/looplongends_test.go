@@ -13,15 +13,21 @@ import (
 // inLongData opens a connection whose server's socket holds little, and brings its client into the middle of long Data.
 func (r *loopRig) inLongData(k *watchedKernel) pair {
 	r.t.Helper()
-	p, buf := r.open(), make([]byte, 1<<20)
+	p := r.open()
 	r.limit(unix.SO_RCVBUF, p[server]) // later it would have a window that is slow to close
+	r.inLongDataOf(p, k)
+	return p
+}
+
+func (r *loopRig) inLongDataOf(p pair, k *watchedKernel) {
+	r.t.Helper()
+	buf := make([]byte, 1<<20)
 	for i := 0; k.looks == 0; i++ {
 		if i == 10 {
 			r.t.Fatal("never in the middle of long Data")
 		}
 		r.move(p, client, longLines("REQ", 1<<20, 1<<20), buf)
 	}
-	return p
 }
 
 // pump has a client send data and the server hear it, until it has n bytes or its stream ends. It returns what was heard and the end:
@@ -307,27 +313,76 @@ func TestLoopSplicesUpToAViolation(t *testing.T) {
 	})
 }
 
-// A byte that TCP calls urgent is not in the stream, and a splice does not get past it. What is before and behind it arrives.
-func TestLoopSplicesAroundAnUrgentByte(t *testing.T) {
+// urgently has a client send data with a byte in the middle that TCP calls urgent. That is not part of the stream.
+func (r *loopRig) urgently(fd int32, data []byte) {
+	r.t.Helper()
+	half := len(data) / 2
+	sent := some(send, fd, data[:half])
+	if n, err := unix.SendmsgN(int(fd), []byte("!"), nil, nil, unix.MSG_OOB); n != 1 {
+		r.t.Fatal(err)
+	}
+	if sent += some(send, fd, data[half:]); sent != len(data) {
+		r.t.Fatal("the client's socket is full")
+	}
+}
+
+// A recv stops at an urgent byte, and a splice does not get past it. What is behind it arrives all the same, be it spliced or copied.
+func TestLoopReadsPastAnUrgentByte(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
-		r, k := newLongRig(t, engine, nil)
-		p := r.inLongData(k)
-		data := longLines("REQ", 2<<20, 1<<20)
-		var got []byte
-		for at := 0; at < len(data); at += 50_000 {
-			part := data[at:min(at+50_000, len(data))]
-			heard, _ := r.pump(p, part[:len(part)/2], len(part)/2)
-			got = append(got, heard...)
-			if n, err := unix.SendmsgN(int(p[client]), []byte("!"), nil, nil, unix.MSG_OOB); n != 1 {
-				t.Fatal(err)
+		for _, splice := range []string{SpliceOff, SpliceOn} {
+			t.Run(splice, func(t *testing.T) {
+				r, k := newLongRig(t, engine, func(cfg *Config) { cfg.Splice = splice })
+				p := r.open()
+				if splice == SpliceOn {
+					r.inLongDataOf(p, k)
+				}
+				data := longLines("REQ", 2<<20, 1<<20)
+				for at := 0; at < len(data); {
+					part := data[at:min(at+60_000, len(data))]
+					r.urgently(p[client], part)
+					if got, _ := r.pump(p, nil, len(part)); !bytes.Equal(got, part) {
+						t.Fatalf("from %d on %d bytes arrive of %d, or others", at, len(got), len(part))
+					}
+					at += len(part)
+				}
+				if n := r.core.local[stats.BytesSpliced]; (n > 1<<18) != (splice == SpliceOn) {
+					t.Errorf("%d bytes are spliced", n)
+				}
+				r.endAll(p)
+			})
+		}
+	})
+}
+
+// An end behind an urgent byte is not taken for one in its place, and a reset not for FIN.
+func TestLoopSeesTheEndBehindAnUrgentByte(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for _, tunnel := range []bool{false, true} {
+			for _, reset := range []bool{false, true} {
+				t.Run(fmt.Sprintf("tunnel %v, reset %v", tunnel, reset), func(t *testing.T) {
+					r, k := newLongRig(t, engine, func(cfg *Config) { cfg.Tunnel = tunnel })
+					p := r.open()
+					if !tunnel {
+						r.inLongDataOf(p, k)
+					}
+					data := append([]byte("REQ 1 "), text(60_000, 1)...)
+					r.urgently(p[client], data)
+					if reset {
+						r.hangUp(p[client], true)
+					} else {
+						shutdownWrite(p[client])
+					}
+					got, end := r.pump(p, nil, 1<<30)
+					if !bytes.HasPrefix(data, got) || !reset && len(got) < len(data) || reset != (end == unix.ECONNRESET) {
+						t.Errorf("%d bytes arrive of %d, or others, and then %v", len(got), len(data), end)
+					}
+					r.hangUp(p[server], false)
+					if !reset {
+						r.hangUp(p[client], false)
+					}
+					r.gone()
+				})
 			}
-			heard, _ = r.pump(p, part[len(part)/2:], len(part)-len(part)/2)
-			got = append(got, heard...)
 		}
-		if !bytes.Equal(got, data) {
-			t.Errorf("%d bytes arrive of %d, or others", len(got), len(data))
-		}
-		r.spliced(0.1)
-		r.endAll(p)
 	})
 }

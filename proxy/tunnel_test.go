@@ -156,6 +156,38 @@ func TestTunnelBegunByItsFirstBytes(t *testing.T) {
 	})
 }
 
+// A splice does not get past a byte that TCP calls urgent, a recv does; and a loop that has nothing to do does not look again and again.
+func TestTunnelGoesOnPastAnUrgentByte(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for _, pipes := range []int{4, 0} {
+			t.Run(fmt.Sprint(pipes, " pipes"), func(t *testing.T) {
+				r, k := newLongRig(t, engine, func(cfg *Config) { cfg.Tunnel, cfg.MaxPipes, cfg.Splice = true, pipes, SpliceOff })
+				p := r.open()
+				for i := range byte(5) {
+					data := noise(60_000, i)
+					r.urgently(p[client], data)
+					if got, _ := r.pump(p, nil, len(data)); !bytes.Equal(got, data) {
+						t.Fatalf("%d bytes arrive of %d, or others", len(got), len(data))
+					}
+				}
+				r.urgently(p[client], nil)
+				for range 20 {
+					r.turn()
+				}
+				k.calls = 0
+				for range 20 {
+					r.turn()
+				}
+				if k.calls > 0 {
+					t.Errorf("%d splices when there is nothing to move", k.calls)
+				}
+				r.expect(map[stats.Counter]uint64{stats.BytesTunnelIn: 300_000})
+				r.noPipes(p)
+			})
+		}
+	})
+}
+
 func TestTunnelAllocatesNothing(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
 		r := newTunnelRig(t, engine, 4)
