@@ -16,8 +16,9 @@ import (
 type watchedKernel struct {
 	linux
 	rig   *loopRig
-	looks int                      // that have shown something
-	calls int                      // splices
+	looks int // that have shown something
+	calls int // splices
+	recvs int
 	seen  func(fd int32, b []byte) // what comes between a look and what is done about it; may be nil
 	fails func() syscall.Errno     // what becomes of a splice out of a socket, 0 = what does; may be nil
 }
@@ -31,6 +32,11 @@ func (k *watchedKernel) peek(fd int32, buf []byte) (int, syscall.Errno) {
 		}
 	}
 	return n, errno
+}
+
+func (k *watchedKernel) recv(fd int32, buf []byte) (int, syscall.Errno) {
+	k.recvs++
+	return k.linux.recv(fd, buf)
 }
 
 func (k *watchedKernel) splice(from, to int32, most int) (int, syscall.Errno) {

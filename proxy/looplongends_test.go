@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fooproxy/ring"
 	"fooproxy/stats"
 )
 
@@ -310,6 +311,57 @@ func TestLoopSplicesUpToAViolation(t *testing.T) {
 				r.endAll(p)
 			})
 		}
+	})
+}
+
+// pollCounter counts the polls for something to read that a ring is given.
+type pollCounter struct{ polls int }
+
+func (h *pollCounter) Submission(e *ring.SQE) {
+	if e.Opcode == ring.OpPollAdd && e.OpFlags&unix.POLLIN != 0 && ref(e.UserData).op() != opUnblock {
+		h.polls++
+	}
+}
+func (h *pollCounter) Completions([]ring.CQE) {}
+func (h *pollCounter) Enter() unix.Errno      { return 0 }
+
+// What is to be dropped waits behind what a pipe holds, and the loop rests meanwhile.
+func TestLoopRestsWithAViolationBehindAFullPipe(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		r, k := newLongRig(t, engine, nil)
+		p := r.inLongData(k)
+		s := r.only()
+		r.limit(unix.SO_SNDBUF, s.fd[server])
+		polls := new(pollCounter)
+		if e, ok := r.loop.(*uringEngine); ok {
+			e.ring.SetHook(polls)
+		}
+		valid := append([]byte("REQ 1 "), text(200_000, 1)...)
+		data := append(bytes.Clone(valid), "\xff, of which nothing goes on"...)
+		if n := some(send, p[client], data); n != len(data) {
+			t.Fatalf("the client's socket takes %d bytes", n)
+		}
+		for range 20 {
+			r.turn()
+		}
+		if f := &s.flow[client]; f.pipe == nil || f.source == reading {
+			t.Fatalf("no violation behind a pipe that holds something: %s", r.state())
+		}
+		some(send, p[client], []byte("nor of this"))
+		for range 20 {
+			r.turn()
+		}
+		polls.polls, k.recvs = 0, 0
+		for range 20 {
+			r.turn()
+		}
+		if polls.polls > 2 || k.recvs > 2 {
+			t.Errorf("%d polls and %d receives while there is nothing to do", polls.polls, k.recvs)
+		}
+		if got, end := r.pump(p, nil, 1<<30); !bytes.Equal(got, valid) || end != nil {
+			t.Errorf("%d bytes arrive, want %d, or others; the end is %v", len(got), len(valid), end)
+		}
+		r.endAll(p)
 	})
 }
 

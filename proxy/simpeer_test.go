@@ -35,7 +35,9 @@ type simSocket struct {
 	aborted  bool // with RST
 	nonblock bool // O_NONBLOCK
 
-	edge bool // epoll: an event is to be reported
+	edge  bool   // epoll: an event is to be reported
+	told  [4]int // uring: what there was when a poll found something to read
+	again int    // how often it has found the same since
 
 	ending   peerEnd
 	ended    bool // the peer has sent its end

@@ -311,7 +311,7 @@ func (e *uringEngine) arm(s *session, d side) {
 	if eng.armed[d] || eng.starved[d] {
 		return
 	}
-	if bulk && s.flow[d].queue.bytes > 0 { // drain goes on when the queue is sent; if that takes long it is a pause
+	if bulk && s.flow[d].held() { // drain goes on when that is sent; if it takes long it is a pause
 		e.lookAgain(s)
 		return
 	}
