@@ -287,7 +287,11 @@ var boxWorlds = []func(*Config){
 	func(cfg *Config) {
 		cfg.Log, cfg.OnViolation, cfg.Arbitrary, cfg.MaxPipes = "/dev/null", Forward, Tunnel, 8
 	},
+	func(cfg *Config) { cfg.Splice, cfg.MaxPipes, cfg.MaxBuffer = SpliceOn, 8, 32<<10 },
 }
+
+// boxLarge is how many bytes make long Data of what a run without a line's end brings, where long Data is spliced.
+const boxLarge = 8
 
 // boxHost keeps a rig on a thread of its own, for any number of runs: a loop on io_uring belongs to the thread that made it.
 type boxHost struct {
@@ -324,6 +328,9 @@ func (h *boxHost) serve(engine string, change func(*Config)) (again bool) {
 		}
 	}()
 	r := openLoopRig(failing{}, engine, change)
+	if r.core.mayPeek {
+		r.direct().large = boxLarge
+	}
 	run := boxRun{loopRig: r, policy: r.core.cfg.OnViolation, buf: make([]byte, 64<<10)}
 	for b := range h.runs {
 		run.blackbox = b

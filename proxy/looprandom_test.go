@@ -144,9 +144,11 @@ func (r *loopRig) talk(t *rapid.T) {
 // Random connections through real loops: also one on a ring that is small and bent by faults.
 func TestLoopAgainstRandomPeers(t *testing.T) {
 	kinds := map[string]func(*Config){
-		"epoll":  func(cfg *Config) { cfg.Engine = EngineEpoll },
-		"uring":  func(cfg *Config) { cfg.Engine = EngineUring },
-		"faults": func(cfg *Config) { cfg.Engine, cfg.RingTest = EngineUring, "sq=8 cq=16 buffers=4 faults=7" },
+		"epoll":       func(cfg *Config) { cfg.Engine = EngineEpoll },
+		"uring":       func(cfg *Config) { cfg.Engine = EngineUring },
+		"faults":      func(cfg *Config) { cfg.Engine, cfg.RingTest = EngineUring, "sq=8 cq=16 buffers=4 faults=7" },
+		"epoll, long": func(cfg *Config) { cfg.Engine, cfg.Splice, cfg.MaxPipes = EngineEpoll, SpliceOn, 8 },
+		"uring, long": func(cfg *Config) { cfg.Engine, cfg.Splice, cfg.MaxPipes = EngineUring, SpliceOn, 8 },
 	}
 	for name, kind := range kinds {
 		for _, buffer := range []int{segSize, 256 << 10} {
@@ -156,7 +158,13 @@ func TestLoopAgainstRandomPeers(t *testing.T) {
 					cfg.MaxBuffer = buffer
 				})
 				if name != "faults" {
+					if r.core.mayPeek {
+						r.direct().large = simLarge
+					}
 					rapid.Check(t, r.talk)
+					if n := r.core.local[stats.BytesSpliced]; (n > 0) != r.core.mayPeek {
+						t.Errorf("%d bytes are spliced", n)
+					}
 					return
 				}
 				faults := ringtest.New(7, everyFault)

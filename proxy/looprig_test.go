@@ -87,6 +87,14 @@ func openLoopRig(t failer, engine string, change func(*Config)) *loopRig {
 	return r
 }
 
+// direct is what moves bytes by system calls in the loop's engine.
+func (r *loopRig) direct() *direct {
+	if e, ok := r.loop.(*uringEngine); ok {
+		return &e.direct
+	}
+	return &r.loop.(*epollEngine).direct
+}
+
 // loopback opens a listener on a free port.
 func loopback(t failer) (int, *address) {
 	t.Helper()

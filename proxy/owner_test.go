@@ -123,12 +123,7 @@ func TestWhoseLongDataIsSpliced(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, user %d of a proxy of %d", c.way, c.user, c.as), func(t *testing.T) {
 				r := newLoopRig(t, engine, func(cfg *Config) { cfg.Splice, cfg.MaxPipes = c.way, 4 })
 				r.core.mayPeek = c.way != SpliceOff // whatever the processor is like
-				switch e := r.loop.(type) {
-				case *epollEngine:
-					e.uid = uint32(c.as)
-				case *uringEngine:
-					e.direct.uid = uint32(c.as)
-				}
+				r.direct().uid = uint32(c.as)
 				var p pair
 				as(t, c.user, func() { p = r.open() })
 				r.move(p, client, request(1, 1<<20), make([]byte, 2<<20))
