@@ -28,8 +28,8 @@ func (p *Proxy) chooseEngine() error {
 	return nil
 }
 
-// makeEngines gives every worker the engine that has been chosen, and the listeners what it wants of them: io_uring waits for a
-// blocking socket, and reports EAGAIN for another.
+// makeEngines gives every worker the engine that has been chosen, and the listeners what it wants of them: an accept of io_uring waits for
+// one that blocks, and reports EAGAIN for another on old kernels (5.15; 6.18 waits).
 func (p *Proxy) makeEngines() (err error) {
 	onEpoll := p.uring == nil
 	for _, w := range p.workers {

@@ -9,8 +9,8 @@ import (
 	"fooproxy/stats"
 )
 
-// begun makes a session for an accepted descriptor and begins to connect its upstream. Sockets are in blocking mode: for a
-// non-blocking one io_uring would report EAGAIN instead of waiting for the socket.
+// begun makes a session for an accepted descriptor and begins to connect its upstream. Sockets block until a splice needs them not to
+// (learn, tunnel); a receive or a send of io_uring waits for one that does not as well.
 func (e *uringEngine) begun(fd int32) {
 	from := peerName(fd)
 	if e.refused(fd, from) {

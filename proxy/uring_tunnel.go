@@ -8,8 +8,8 @@ import (
 // every call to a worker thread of the kernel (io_splice forces it), which costs two context switches and more than the
 // copy that it spares.
 
-// tunnel serves a session that is relayed without a look. Its sockets change to O_NONBLOCK, which splice needs, once the ring
-// has nothing of theirs in flight: for a socket with that flag it would report EAGAIN instead of waiting.
+// tunnel serves a session that is relayed without a look. Its sockets change to O_NONBLOCK, which splice needs, once the ring has
+// nothing of theirs in flight: a receive would take bytes between two splices, and a send put some there.
 func (e *uringEngine) tunnel(s *session) {
 	eng := &s.eng
 	more := false
