@@ -34,6 +34,31 @@ var mutants = []mutant{
 	{name: "a short splice out of a pipe counts as a full socket", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if m.pipes.filled(p, -n); p.held == 0 {", new: "if m.pipes.filled(p, -n); p.held > 0 {\n\t\ts.eng.writable[d^1] = false\n\t} else {"},
 	{name: "a short splice into a pipe counts as the last", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "if n < p.pages() && ", new: "if n < p.size && "},
 
+	// Long Data.
+	{name: "long: a byte more than was inspected is spliced", file: "proxy/long.go", tests: "TestSimulationSeeds|TestLoopSplicesOnlyWhatItLookedAt", old: "m.sys.splice(s.fd[d], p.in, len(data))", new: "m.sys.splice(s.fd[d], p.in, len(data)+1)"},
+	{name: "long: a byte behind a splice is forgotten", file: "proxy/long.go", tests: "TestSimulationSeeds|TestLoopCopiesWhatAPipeHasNoRoomFor", old: "\t\tdata = data[n:]\n", new: "\t\tdata = data[min(n+1, len(data)):]\n"},
+	{name: "long: what cannot be Foo is spliced with what can", file: "proxy/direct.go", tests: "TestLoopSplicesUpToAViolation", old: "\treturn data[:ok]\n", new: "\treturn data[:max(ok, len(data))]\n"},
+	{name: "long: what is copied stays in the socket", file: "proxy/long.go", tests: "TestSimulationSeeds|TestLoopCopiesLongDataWithoutPipes", old: "\tfor n > 0 {\n", new: "\tfor n < 0 {\n"},
+	{name: "long: what is taken out of the socket is not queued", file: "proxy/long.go", tests: "TestSimulationSeeds|TestLoopCopiesLongDataWithoutPipes", old: "\tif s.flow[d].queue.write(m.slab, data) < n {\n", new: "\tif false {\n"},
+	{name: "long: a splice overtakes what is queued", file: "proxy/long.go", tests: "TestSimulationSeeds", old: "len(data) > 0 && !f.held() && f.sink == open", new: "len(data) > 0 && f.pipe == nil && f.sink == open"},
+	{name: "long: what is queued overtakes a pipe", file: "proxy/uring_session.go", tests: "TestSimulationSeeds|TestLoopCopiesWhatAPipeHasNoRoomFor", old: "\tcase a&actSend != 0 && f.pipe == nil:\n", new: "\tcase f.queue.bytes > 0 && a&actSend != 0:\n"},
+	{name: "long: many short lines leave a flow in the middle of long Data", file: "proxy/long.go", tests: "TestLoopLeavesLongData", old: "\t\t*long = 0\n", new: "\t\t*long = longPatience\n"},
+	{name: "long: small messages leave a flow in the middle of long Data", file: "proxy/long.go", tests: "TestLoopLeavesLongData", old: "\t\t*long = max(*long, 1) - 1\n", new: "\t\t*long = max(*long, 1)\n"},
+	{name: "long: what is to be dropped is looked at for ever", file: "proxy/long.go", tests: "TestSimulationSeeds", old: "\treturn s.eng.long[d] > 0 && s.flow[d].source == reading\n", new: "\treturn s.eng.long[d] > 0\n"},
+	{name: "epoll: what is left of what was looked at is forgotten", file: "proxy/direct.go", tests: "TestSimulationSeeds|TestLoopSplicesUpToAViolation", old: "\tif peeked && len(data) < n {\n", new: "\tif peeked && len(data) > n {\n"},
+	{name: "uring: nobody waits for room behind a splice", file: "proxy/uring_bulk.go", tests: "TestSimulationSeeds|TestLoopSplicingHoldsBackAFastSide", old: "\t\te.direct.carry(s, d, data)\n\t\te.awaitRoom(s, d)\n", new: "\t\te.direct.carry(s, d, data)\n"},
+	{name: "uring: what is to be dropped behind a full pipe is polled for", file: "proxy/uring_session.go", tests: "TestSimulationSeeds|TestLoopRestsWithAViolationBehindAFullPipe", old: "\tif bulk && s.flow[d].held() {", new: "\tif bulk && s.flow[d].queue.bytes > 0 {"},
+	{name: "long: a pipe that is empty again pauses its flow", file: "proxy/splice.go", tests: "TestSimulationSeeds|TestLoopSplicingHoldsBackAFastSide", old: "\t\tf.paused = f.queue.bytes > 0\n", new: "\t\tf.paused = f.paused || f.queue.bytes > 0\n"},
+	{name: "long: a full pipe counts as no pause", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "\t\tf.paused = true\n\t\tc.local[stats.ReadPauses]++\n", new: "\t\tf.paused = true\n"},
+	{name: "long: every client counts as one on this host", file: "proxy/long.go", tests: "TestPeeksAt|TestSimulationSeeds", old: "s.client.Addr().IsLoopback())", new: "s.client.Addr().BitLen() >= 0)"},
+	{name: "long: spare pipes outlive their loop", file: "proxy/proxy.go", tests: "TestLoopSplicesOverUnixSockets", old: "\t\t\tw.core.pipes.clear()\n", new: ""},
+
+	// TCP's urgent byte.
+	{name: "epoll: what lies behind an urgent byte is forgotten", file: "proxy/epoll.go", tests: "TestSimulationSeeds|TestLoopReadsPastAnUrgentByte", old: "if ev.Events&(unix.EPOLLPRI|", new: "if ev.Events&("},
+	{name: "uring: a tunnel polls for ever at an urgent byte", file: "proxy/uring_tunnel.go", tests: "TestSimulationSeeds", old: "unix.POLLIN|unix.POLLPRI", new: "unix.POLLIN"},
+	{name: "an urgent byte counts as the end of a tunnel", file: "proxy/splice.go", tests: "TestSimulationSeeds|TestLoopSeesTheEndBehindAnUrgentByte", old: "if errno == 0 || errno == unix.EAGAIN && s.eng.final[d] {", new: "if errno == unix.EAGAIN && s.eng.final[d] {"},
+	{name: "a reset that a splice has seen is relayed as FIN", file: "proxy/long.go", tests: "TestSimulationSeeds|TestLoopSeesTheEndBehindAnUrgentByte", old: "s.reset[d] = s.reset[d] || errno == unix.ECONNRESET || errno == unix.EPIPE", new: "_ = s.reset[d]"},
+
 	// Buffers.
 	{name: "more than a flow may hold is received at once", file: "proxy/direct.go", tests: "TestScratchSize", old: "min(m.cfg.MaxBuffer, m.atOnce)", new: "m.atOnce"},
 	{name: "the size of a cache counts as bytes", file: "proxy/cache.go", tests: "TestCacheSize", old: "int(kib) << 10", new: "int(kib)"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,7 +61,11 @@ func TestSocketsAreWaitedForThatDoNotBlock(t *testing.T) {
 func drain(t *testing.T, r *Ring, fd, n int) []byte {
 	t.Helper()
 	got := make([]byte, n)
+	end := time.Now().Add(patience)
 	for have := 0; have < n; {
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d bytes came", have, n)
+		}
 		k, err := unix.Read(fd, got[have:])
 		switch {
 		case err == unix.EAGAIN || err == unix.EINTR:
