@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -365,8 +366,8 @@ func TestLoopRestsWithAViolationBehindAFullPipe(t *testing.T) {
 	})
 }
 
-// urgently has a client send data with a byte in the middle that TCP calls urgent. That is not part of the stream.
-func (r *loopRig) urgently(fd int32, data []byte) {
+// urgently has a client send data with one more byte in the middle that TCP calls urgent, and returns what is to arrive.
+func (r *loopRig) urgently(fd int32, data []byte) []byte {
 	r.t.Helper()
 	half := len(data) / 2
 	sent := some(send, fd, data[:half])
@@ -376,6 +377,7 @@ func (r *loopRig) urgently(fd int32, data []byte) {
 	if sent += some(send, fd, data[half:]); sent != len(data) {
 		r.t.Fatal("the client's socket is full")
 	}
+	return slices.Concat(data[:half], []byte("!"), data[half:])
 }
 
 // A recv stops at an urgent byte, and a splice does not get past it. What is behind it arrives all the same, be it spliced or copied.
@@ -391,9 +393,9 @@ func TestLoopReadsPastAnUrgentByte(t *testing.T) {
 				data := longLines("REQ", 2<<20, 1<<20)
 				for at := 0; at < len(data); {
 					part := data[at:min(at+60_000, len(data))]
-					r.urgently(p[client], part)
-					if got, _ := r.pump(p, nil, len(part)); !bytes.Equal(got, part) {
-						t.Fatalf("from %d on %d bytes arrive of %d, or others", at, len(got), len(part))
+					want := r.urgently(p[client], part)
+					if got, _ := r.pump(p, nil, len(want)); !bytes.Equal(got, want) {
+						t.Fatalf("from %d on %d bytes arrive of %d, or others", at, len(got), len(want))
 					}
 					at += len(part)
 				}
@@ -418,7 +420,7 @@ func TestLoopSeesTheEndBehindAnUrgentByte(t *testing.T) {
 						r.inLongDataOf(p, k)
 					}
 					data := append([]byte("REQ 1 "), text(60_000, 1)...)
-					r.urgently(p[client], data)
+					data = r.urgently(p[client], data)
 					if reset {
 						r.hangUp(p[client], true)
 					} else {

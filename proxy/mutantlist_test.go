@@ -50,7 +50,7 @@ var mutants = []mutant{
 	{name: "uring: what is to be dropped behind a full pipe is polled for", file: "proxy/uring_session.go", tests: "TestSimulationSeeds|TestLoopRestsWithAViolationBehindAFullPipe", old: "\tif bulk && s.flow[d].held() {", new: "\tif bulk && s.flow[d].queue.bytes > 0 {"},
 	{name: "long: a pipe that is empty again pauses its flow", file: "proxy/splice.go", tests: "TestSimulationSeeds|TestLoopSplicingHoldsBackAFastSide", old: "\t\tf.paused = f.queue.bytes > 0\n", new: "\t\tf.paused = f.paused || f.queue.bytes > 0\n"},
 	{name: "long: a full pipe counts as no pause", file: "proxy/splice.go", tests: "TestSimulationSeeds", old: "\t\tf.paused = true\n\t\tc.local[stats.ReadPauses]++\n", new: "\t\tf.paused = true\n"},
-	{name: "long: every client counts as one on this host", file: "proxy/long.go", tests: "TestPeeksAt|TestSimulationSeeds", old: "s.client.Addr().IsLoopback())", new: "s.client.Addr().BitLen() >= 0)"},
+	{name: "long: everybody counts as the proxy's own user", file: "proxy/long.go", tests: "TestWhoseLongDataIsSpliced|TestSimulationSeeds", old: "(uid == 0 || uid == m.uid)", new: "(uid == 0 || m.uid == m.uid)"},
 	{name: "long: spare pipes outlive their loop", file: "proxy/proxy.go", tests: "TestLoopSplicesOverUnixSockets", old: "\t\t\tw.core.pipes.clear()\n", new: ""},
 
 	// TCP's urgent byte.
@@ -80,9 +80,9 @@ var mutants = []mutant{
 	{name: "uring: a receive that has ended is not armed again", file: "proxy/uring_session.go", tests: "FuzzProxy", old: "\t\ts.eng.armed[d], s.eng.cancelled[d] = false, false\n\t\te.settle(s)\n\t}\n\ts.eng.doubt(d, c)\n", new: "\t\te.settle(s)\n\t}\n"},
 	{name: "uring: an end that the kernel has missed is not looked for", file: "proxy/uring_session.go", tests: "TestLoopSeesAnEndBehindABacklog", old: " || e.missed(s, d) {\n", new: " {\n"},
 	{name: "uring: an end that came while the receive was being armed is not looked for", file: "proxy/uring_session.go", tests: "TestLoopSeesAnEndWhileArming", old: "\t\teng.doubts[d] = 2 ", new: "\t\teng.doubts[d] = 0 "},
-	{name: "uring: ends that the kernel misses are not looked for", file: "proxy/uring_session.go", tests: "TestSimulationSeeds", old: "\teng.doubtful[d] = e.sys.streamEnded(s.fd[d])\n", new: "\teng.doubtful[d] = false\n"},
+	{name: "uring: ends that the kernel misses are not looked for", file: "proxy/uring_session.go", tests: "TestSimulationSeeds", old: "\teng.doubtful[d] = e.sys.holdsBack(s.fd[d])\n", new: "\teng.doubtful[d] = false\n"},
 	{name: "uring: an end that came between a receive's first attempt and its waiting is not looked for", file: "proxy/uring_session.go", tests: "TestSimulationSeeds", old: "\t\teng.doubts[d] = 2 ", new: "\t\teng.doubts[d] = 1 "},
-	{name: "uring: an end behind an interrupted receive is not looked for", file: "proxy/uring_session.go", tests: "TestSimulationSeeds|TestLoopSeesAnEndBehindABacklog", old: "max(eng.doubts[d], 1), false", new: "eng.doubts[d], false"},
+	{name: "uring: an end behind an interrupted receive is not looked for", file: "proxy/uring_session.go", tests: "TestSimulationSeeds|TestLoopSeesAnEndBehindABacklog", old: "max(eng.doubts[d], 1), true", new: "eng.doubts[d], true"},
 	{name: "uring: a tunnel's peer that has reset after its end is not looked for", file: "proxy/uring_tunnel.go", tests: "TestSimulationSeeds|TestLoopSeesAResetAfterFIN", old: "\tif s.recheck == 0 && (s.heardFIN(client) || s.heardFIN(server)) {\n", new: "\tif false {\n"},
 	{name: "uring: a peer that may reset after its end is looked at only once", file: "proxy/uring.go", tests: "TestSimulationSeeds", old: "\t\ts.recheck = e.now + deadPeerCheck\n\t\te.rearm(s)\n\t}\n\tif s.blocked() {\n", new: "\t}\n\tif s.blocked() {\n"},
 	{name: "uring: an accept that has ended is not armed again", file: "proxy/uring_accept.go", tests: "TestLoopGoesOnAcceptingAtTheLimit", old: "\tif e.accepting = c.More(); !e.accepting {\n", new: "\tif !c.More() {\n"},

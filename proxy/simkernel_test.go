@@ -129,9 +129,9 @@ func (k simKernel) hungUp(fd int32) bool {
 	return sock.rst || sock.shut && sock.fin
 }
 
-func (k simKernel) streamEnded(fd int32) bool {
+func (k simKernel) holdsBack(fd int32) bool {
 	_, _, sock := k.socket(fd)
-	return sock.rst || sock.fin
+	return sock.rst || sock.fin || sock.urgent > 0
 }
 
 func (k simKernel) tcpClosed(fd int32) bool {
