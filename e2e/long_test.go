@@ -228,13 +228,16 @@ func TestTimeoutsBehindAFullPipe(t *testing.T) {
 		c, s := p.longPair(u)
 		stream := func() io.Reader { return requests(0, 64, 1<<20) }
 		sent := fillPipe(t, p, c, stream(), 64<<10)
+		ok(t, s.CloseWrite())
+		ok(t, c.ends(fin))
 		loris, ls := p.pair(u) // its end tells that more than the time-out has passed
 		ok(t, loris.send([]byte("REQ 1 unfinished")))
 		ok(t, loris.ends(fin, rst))
 		loris.Close()
 		ls.Close()
 		ok(t, s.expect(io.LimitReader(stream(), sent)))
-		finish(t, c, s)
+		ok(t, c.CloseWrite())
+		ok(t, s.ends(fin))
 		p.reaches(stats{"end_line_timeout": 1, "connections": 0})
 
 		q := start(t, engine, u.addr, "--timeout-idle=300ms")

@@ -162,6 +162,11 @@ func bothWays() []string {
 	return slices.Compact(subjects)
 }
 
+// bent says whether the suite runs on an engine that is bent, as which long Data may not be noticed.
+func bent() bool {
+	return slices.ContainsFunc(engines, func(e string) bool { return strings.Contains(e, ":") })
+}
+
 // splices says whether long Data goes on within the kernel with this subject.
 func splices(subject string) bool { return strings.HasSuffix(subject, splicing) }
 
