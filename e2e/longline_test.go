@@ -75,6 +75,7 @@ func TestViolationInLongData(t *testing.T) {
 		u := newUpstream(t)
 		log := filepath.Join(t.TempDir(), "log")
 		p := start(t, engine, u.addr, fmt.Sprint("--max-line=", longest), "--log="+log, oneLoop)
+		k := beside(t, p, u)
 		var told []string
 		for i, from := range []byte{'c', 's'} {
 			for _, row := range longBad {
@@ -86,6 +87,7 @@ func TestViolationInLongData(t *testing.T) {
 		p.reaches(stats{
 			"bad_utf8": 2*n - 2, "bad_shorter_line": 2, "end_violation_request": n, "end_violation_response": n, "connections": 0, "buffered_bytes": 0,
 		})
+		k.check()
 		p.check()
 		var logged []string
 		for _, r := range of(parseLog(t, readFile(t, log)), "BAD") {
