@@ -94,6 +94,9 @@ func (m *direct) receive(s *session, d side) int {
 		return 0
 	}
 	data, peeked, errno := m.take(s, d, limit)
+	if errno == unix.EAGAIN && s.eng.final[d] { // at a byte that TCP calls urgent a pending signal has the kernel say that as well
+		data, peeked, errno = m.take(s, d, limit)
+	}
 	n := len(data)
 	if n == 0 {
 		m.nothing(s, d, errno)

@@ -20,7 +20,8 @@ type kernel interface {
 	undelivered(fd int32, domain int) int
 	hungUp(fd int32) bool
 	peerUID(fd int32) (uid uint32, ok bool)
-	holdsBack(fd int32) bool
+	streamEnded(fd int32) bool
+	urgent(fd int32) bool
 	tcpClosed(fd int32) bool
 	socketError(fd int32) syscall.Errno
 	setNonblock(fd int32)
@@ -41,7 +42,8 @@ func (linux) close(fd int32, reset bool)                              { closeSoc
 func (linux) undelivered(fd int32, domain int) int                    { return undelivered(fd, domain) }
 func (linux) hungUp(fd int32) bool                                    { return hungUp(fd) }
 func (linux) peerUID(fd int32) (uid uint32, ok bool)                  { return peerUID(fd) }
-func (linux) holdsBack(fd int32) bool                                 { return holdsBack(fd) }
+func (linux) streamEnded(fd int32) bool                               { return streamEnded(fd) }
+func (linux) urgent(fd int32) bool                                    { return urgent(fd) }
 func (linux) tcpClosed(fd int32) bool                                 { return tcpClosed(fd) }
 func (linux) socketError(fd int32) syscall.Errno                      { return socketError(fd) }
 func (linux) setNonblock(fd int32)                                    { setNonblock(fd) }

@@ -333,11 +333,12 @@ func TestLoopRestsWithAViolationBehindAFullPipe(t *testing.T) {
 		p := r.inLongData(k)
 		s := r.only()
 		r.limit(unix.SO_SNDBUF, s.fd[server])
+		r.limit(unix.SO_RCVBUF, p[server])
 		polls := new(pollCounter)
 		if e, ok := r.loop.(*uringEngine); ok {
 			e.ring.SetHook(polls)
 		}
-		valid := append([]byte("REQ 1 "), text(200_000, 1)...)
+		valid := append([]byte("REQ 1 "), text(60_000, 1)...)
 		data := append(bytes.Clone(valid), "\xff, of which nothing goes on"...)
 		if n := some(send, p[client], data); n != len(data) {
 			t.Fatalf("the client's socket takes %d bytes", n)

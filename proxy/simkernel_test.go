@@ -40,6 +40,11 @@ func (k simKernel) recv(fd int32, buf []byte) (int, syscall.Errno) {
 		return k.takeOut(cn, d, sock, buf), 0
 	}
 	k.checkEmptyPipe(cn, d)
+	if sock.atUrgent() && !sock.signalled && oneIn(k, 4) {
+		sock.signalled = true // which takes the next call to come again
+		return 0, syscall.EAGAIN
+	}
+	sock.signalled = false
 	from := sock.read
 	n, errno := sock.recv(len(buf))
 	if n > 0 {
@@ -129,9 +134,14 @@ func (k simKernel) hungUp(fd int32) bool {
 	return sock.rst || sock.shut && sock.fin
 }
 
-func (k simKernel) holdsBack(fd int32) bool {
+func (k simKernel) streamEnded(fd int32) bool {
 	_, _, sock := k.socket(fd)
-	return sock.rst || sock.fin || sock.urgent > 0
+	return sock.rst || sock.fin
+}
+
+func (k simKernel) urgent(fd int32) bool {
+	_, _, sock := k.socket(fd)
+	return sock.urgent > 0 || sock.rst || sock.shut && sock.fin
 }
 
 func (k simKernel) tcpClosed(fd int32) bool {

@@ -49,6 +49,11 @@ func (k simKernel) peek(fd int32, buf []byte) (int, syscall.Errno) {
 	if oneIn(k, 64) {
 		return 0, syscall.EINTR
 	}
+	if sock.atUrgent() && !sock.signalled && oneIn(k, 4) {
+		sock.signalled = true
+		return 0, syscall.EAGAIN
+	}
+	sock.signalled = false
 	urgent := sock.urgent
 	n, errno := sock.recv(len(buf))
 	sock.urgent = urgent

@@ -11,19 +11,20 @@ import (
 //	peer: stream ──sent──▶ [read:sent) in the socket ──▶ proxy
 //	peer: [heard:taken) on its way, [:heard) received ◀── proxy
 type simSocket struct {
-	stream  simStream // what the peer has to say
-	sent    int       // bytes of it that have arrived
-	read    int       // bytes of it that the proxy has read
-	looked  int       // those after them that the proxy has peeked at and accepted
-	tried   bool      // it has tried to splice some of them, or must not since it holds others
-	noPipe  uint64    // stats.NoPipe when it has peeked
-	fin     bool      // its end has arrived
-	urgent  int       // 1 + where in it a byte has arrived that TCP calls urgent, which is not part of it; 0 = none
-	urges   bool      // the peer sends such bytes
-	rst     bool
-	err     bool // the reset was not reported yet; the kernel does that once
-	resetAt int64
-	heardAt int64 // since when its end counts as heard, 0 = it does not
+	stream    simStream // what the peer has to say
+	sent      int       // bytes of it that have arrived
+	read      int       // bytes of it that the proxy has read
+	looked    int       // those after them that the proxy has peeked at and accepted
+	tried     bool      // it has tried to splice some of them, or must not since it holds others
+	noPipe    uint64    // stats.NoPipe when it has peeked
+	fin       bool      // its end has arrived
+	urgent    int       // 1 + where in it a byte has arrived that TCP calls urgent, which is not part of it; 0 = none
+	urges     bool      // the peer sends such bytes
+	signalled bool      // a signal has stopped a recv there
+	rst       bool
+	err       bool // the reset was not reported yet; the kernel does that once
+	resetAt   int64
+	heardAt   int64 // since when its end counts as heard, 0 = it does not
 
 	taken int // bytes that the proxy has sent
 	heard int // bytes that the peer has received

@@ -25,6 +25,7 @@ type simOp struct {
 	doubts    int   // of a multishot receive: so many completions may yet miss the end behind the last bytes
 	missed    bool  // one has, and so waits for another event
 	sawRST    bool  // the end that it has missed was an RST
+	stoppedAt int   // it waits at an urgent byte for more to arrive than so much; 0 = it does not
 	lent      bool  // it was sent without a copy, and its notification is to come
 	from, to  int   // of the stream, what was sent so
 }
@@ -226,6 +227,9 @@ func (u *simUring) receive(o *simOp, k *simSocket, eager bool) {
 		if o.sqe.IOPrio&ring.RecvMultishot != 0 && !o.cancelled && !oneIn(u, 6) { // which may end by itself
 			flags |= ring.FlagMore
 			u.miss(o, k, nonempty)
+			if o.stoppedAt = 0; k.atUrgent() && k.sent > k.read && oneIn(u, 3) { // a signal is pending
+				o.stoppedAt = k.sent
+			}
 		}
 		u.done(o, int32(n), flags)
 	}
@@ -246,6 +250,9 @@ func (u *simUring) miss(o *simOp, k *simSocket, nonempty bool) {
 
 // waits says whether there is nothing that a receive would tell.
 func (o *simOp) waits(k *simSocket) bool {
+	if o.stoppedAt > 0 && o.stoppedAt == k.sent && !k.fin && !k.rst {
+		return true
+	}
 	return k.sent == k.read && !k.fin && !k.rst || o.missed && o.sawRST == k.rst
 }
 

@@ -303,9 +303,11 @@ func undelivered(fd int32, domain int) int {
 // hungUp says whether fd's peer has gone for good: it has reset the connection, or closed a unix socket.
 func hungUp(fd int32) bool { return shows(fd, 0) }
 
-// holdsBack says whether there is something at fd that a receive may have stopped at: the end of the stream, in whatever way, or a byte
-// that TCP calls urgent. Bytes may lie before it.
-func holdsBack(fd int32) bool { return shows(fd, unix.POLLRDHUP|unix.POLLPRI) }
+// streamEnded says whether fd's peer has ended its stream, in whatever way; bytes may lie before the end.
+func streamEnded(fd int32) bool { return shows(fd, unix.POLLRDHUP) }
+
+// urgent says whether a byte that TCP calls urgent is still to be read at fd.
+func urgent(fd int32) bool { return shows(fd, unix.POLLPRI) }
 
 // shows says whether one of the events stands at fd, or POLLHUP or POLLERR.
 func shows(fd int32, events int16) bool {

@@ -129,29 +129,30 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 // doubt notes whether an armed receive may have missed the end of the stream: an RST, or the end of a unix stream. (A FIN of TCP
 // it does look for.) It does so when it takes the last bytes and the end stands behind them already, since it then waits for an
 // event that has been. That can be when the two came while it was being armed, between its first attempt and its waiting, or
-// when it always found more bytes, is interrupted by the kernel after some thirty completions, and goes on later (Linux 6.18). And it may
-// stop at a byte that TCP calls urgent though it has said that there is more: a recv that begins there fails while task work is pending
-// (signal_pending in tcp_recvmsg_locked).
+// when it always found more bytes, is interrupted by the kernel after some thirty completions, and goes on later (Linux 6.18).
 func (eng *engineState) doubt(d side, c *ring.CQE) {
+	eng.more[d] = c.More() && c.Flags&ring.FlagNonempty != 0
 	switch {
 	case !c.More():
 		eng.doubts[d], eng.doubtful[d] = 0, false
 	case c.Flags&ring.FlagNonempty != 0:
-		eng.doubts[d], eng.doubtful[d] = max(eng.doubts[d], 1), true // until the next one
+		eng.doubts[d], eng.doubtful[d] = max(eng.doubts[d], 1), false
 	case eng.doubts[d] > 0:
 		eng.doubts[d]--
 		eng.doubtful[d] = true
 	}
 }
 
-// missed says whether flow d's receive waits for what has come already. Another one, armed after it, will report it.
+// missed says whether flow d's receive waits for what has come already: an end, or what lies behind a byte that TCP calls urgent, at
+// which a pending signal stops it. Another one, armed after it, will report it.
 func (e *uringEngine) missed(s *session, d side) bool {
 	eng := &s.eng
-	if !eng.armed[d] || !eng.doubtful[d] {
+	if !eng.armed[d] {
 		return false
 	}
-	eng.doubtful[d] = e.sys.holdsBack(s.fd[d])
-	return eng.doubtful[d]
+	eng.doubtful[d] = eng.doubtful[d] && e.sys.streamEnded(s.fd[d])
+	eng.more[d] = eng.more[d] && e.sys.urgent(s.fd[d])
+	return eng.doubtful[d] || eng.more[d]
 }
 
 // unmask finds out whether the end of side d's stream is an RST whose error another operation has taken with it. A side that
