@@ -1,0 +1,87 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"fooproxy/stats"
+)
+
+// urgently has a client send data with one more byte in the middle that TCP calls urgent, and returns what is to arrive.
+func (r *loopRig) urgently(fd int32, data []byte) []byte {
+	r.t.Helper()
+	half := len(data) / 2
+	sent := some(send, fd, data[:half])
+	if n, err := unix.SendmsgN(int(fd), []byte("!"), nil, nil, unix.MSG_OOB); n != 1 {
+		r.t.Fatal(err)
+	}
+	if sent += some(send, fd, data[half:]); sent != len(data) {
+		r.t.Fatal("the client's socket is full")
+	}
+	return slices.Concat(data[:half], []byte("!"), data[half:])
+}
+
+// A recv stops at an urgent byte, and a splice does not get past it. What is behind it arrives all the same, be it spliced or copied.
+func TestLoopReadsPastAnUrgentByte(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for _, splice := range []string{SpliceOff, SpliceOn} {
+			t.Run(splice, func(t *testing.T) {
+				r, k := newLongRig(t, engine, func(cfg *Config) { cfg.Splice = splice })
+				p := r.open()
+				if splice == SpliceOn {
+					r.inLongDataOf(p, k)
+				}
+				data := longLines("REQ", 2<<20, 1<<20)
+				for at := 0; at < len(data); {
+					part := data[at:min(at+60_000, len(data))]
+					want := r.urgently(p[client], part)
+					if got, _ := r.pump(p, nil, len(want)); !bytes.Equal(got, want) {
+						t.Fatalf("from %d on %d bytes arrive of %d, or others", at, len(got), len(want))
+					}
+					at += len(part)
+				}
+				if n := r.core.local[stats.BytesSpliced]; (n > 1<<18) != (splice == SpliceOn) {
+					t.Errorf("%d bytes are spliced", n)
+				}
+				r.endAll(p)
+			})
+		}
+	})
+}
+
+// An end behind an urgent byte is not taken for one in its place, and a reset not for FIN.
+func TestLoopSeesTheEndBehindAnUrgentByte(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		for _, tunnel := range []bool{false, true} {
+			for _, reset := range []bool{false, true} {
+				t.Run(fmt.Sprintf("tunnel %v, reset %v", tunnel, reset), func(t *testing.T) {
+					r, k := newLongRig(t, engine, func(cfg *Config) { cfg.Tunnel = tunnel })
+					p := r.open()
+					if !tunnel {
+						r.inLongDataOf(p, k)
+					}
+					data := append([]byte("REQ 1 "), text(60_000, 1)...)
+					data = r.urgently(p[client], data)
+					if reset {
+						r.hangUp(p[client], true)
+					} else {
+						shutdownWrite(p[client])
+					}
+					got, end := r.pump(p, nil, 1<<30)
+					if !bytes.HasPrefix(data, got) || !reset && len(got) < len(data) || reset != (end == unix.ECONNRESET) {
+						t.Errorf("%d bytes arrive of %d, or others, and then %v", len(got), len(data), end)
+					}
+					r.hangUp(p[server], false)
+					if !reset {
+						r.hangUp(p[client], false)
+					}
+					r.gone()
+				})
+			}
+		}
+	})
+}
