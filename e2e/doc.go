@@ -9,10 +9,11 @@
 // The package has no code outside its tests. It knows nothing of the proxy's packages: the wire format, the log and the
 // counters are checked against oracles written here, as plainly as can be.
 //
-// Subjects. Every test runs once for each engine named in FOO_ENGINES (epoll and uring, comma separated; "uring:sq=4 cq=8 buffers=4"
-// bends the ring for the whole suite). The name "relay" stands for a naive relay that this package holds itself (relay_test.go): it forwards bytes, FIN and RST and checks nothing.
-// It is the third party of the differential test and the proof that these tests can fail: TestRelayIsCaught runs the suite
-// against it and wants the checks it lacks to be found, and nothing else.
+// Subjects. Every test runs once for each engine named in FOO_ENGINES (epoll and uring, comma separated; "uring:sq=4 cq=8
+// buffers=4" bends the ring for the whole suite). Tests in which long Data flows run again with it left in the kernel, as
+// "uring+--splice=on". The name "relay" stands for a naive relay that this package holds itself (relay_test.go): it forwards
+// bytes, FIN and RST and checks nothing. It is the third party of the differential test and the proof that these tests can
+// fail: TestRelayIsCaught runs the suite against it and wants the checks it lacks to be found, and nothing else.
 //
 // Thorough runs. With FOO_FAULTS set ("make test-faults") faults have their full size, tests that take long run too, and what
 // depends on time is judged: the canary's p99, how soon survivors finish. That takes a machine without other load, -parallel 1 and

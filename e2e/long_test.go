@@ -46,46 +46,44 @@ func (p *proxy) becomesLong(c, s *peer) {
 // More clients are stuck in the middle of long Data than there are pipes: what finds none is copied, memory stays within the
 // formula, and when the servers read on every byte arrives.
 func TestPipesRunOut(t *testing.T) {
-	for _, e := range spliced() {
-		t.Run(e, func(t *testing.T) {
-			u := newUpstream(t)
-			p := launchPlain(t, e, u.addr, []string{oneLoop})
-			t.Cleanup(p.check)
-			k := measured(t, p, u)
-			const n, first, rest, size = 100, 3, 12, 512 << 10
-			clients, servers := make([]*peer, n), make([]*peer, n)
-			for i := range n {
-				clients[i], servers[i] = p.pair(u)
-				ok(t, servers[i].stream.(*net.TCPConn).SetReadBuffer(64<<10))
-				ok(t, clients[i].stream.(*net.TCPConn).SetWriteBuffer(256<<10))
-			}
-			poured := make(chan error, 1)
-			go func() {
-				poured <- forAll(n, func(i int) error { return clients[i].sendAll(requests(i, first+rest, size)) })
-			}()
-			streams := make([]*messages, n)
-			ok(t, forAll(n, func(i int) error {
-				streams[i] = requests(i, first+rest, size)
-				return servers[i].expect(io.LimitReader(streams[i], first*size))
-			}))
-			eventually(t, "pipes have run out", func() bool { return p.stats()["no_pipe"] > 0 })
-			steady(t, "the bytes in pipes", func() int64 { return int64(p.piped()) })
-			if held, piped := p.stats()["buffered_bytes"], p.piped(); piped == 0 || held <= float64(piped) {
-				t.Errorf("%v bytes are held, %d of them in pipes", held, piped)
-			}
-			l, _ := p.flags()
-			l.loops, l.conns, l.flows, l.stalled = 1, n+1, 2*(n+1), n
-			p.within("more stalled clients than pipes", l)
-			k.holds("more stalled clients than pipes")
-			ok(t, forAll(n, func(i int) error { return errors.Join(servers[i].widen(), servers[i].expect(streams[i])) }))
-			ok(t, <-poured)
-			p.reaches(stats{"buffered_bytes": 0, "msg_req": n * (first + rest)})
-			for i := range n {
-				finish(t, clients[i], servers[i])
-			}
-			k.check()
-		})
-	}
+	alone(t, spliced(), func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := launchPlain(t, engine, u.addr, []string{oneLoop})
+		t.Cleanup(p.check)
+		k := measured(t, p, u)
+		const n, first, rest, size = 100, 3, 12, 512 << 10
+		clients, servers := make([]*peer, n), make([]*peer, n)
+		for i := range n {
+			clients[i], servers[i] = p.pair(u)
+			ok(t, servers[i].stream.(*net.TCPConn).SetReadBuffer(64<<10))
+			ok(t, clients[i].stream.(*net.TCPConn).SetWriteBuffer(256<<10))
+		}
+		poured := make(chan error, 1)
+		go func() {
+			poured <- forAll(n, func(i int) error { return clients[i].sendAll(requests(i, first+rest, size)) })
+		}()
+		streams := make([]*messages, n)
+		ok(t, forAll(n, func(i int) error {
+			streams[i] = requests(i, first+rest, size)
+			return servers[i].expect(io.LimitReader(streams[i], first*size))
+		}))
+		eventually(t, "pipes have run out", func() bool { return p.stats()["no_pipe"] > 0 })
+		steady(t, "the bytes in pipes", func() int64 { return int64(p.piped()) })
+		if held, piped := p.stats()["buffered_bytes"], p.piped(); piped == 0 || held <= float64(piped) {
+			t.Errorf("%v bytes are held, %d of them in pipes", held, piped)
+		}
+		l, _ := p.flags()
+		l.loops, l.conns, l.flows, l.stalled = 1, n+1, 2*(n+1), n
+		p.within("more stalled clients than pipes", l)
+		k.holds("more stalled clients than pipes")
+		ok(t, forAll(n, func(i int) error { return errors.Join(servers[i].widen(), servers[i].expect(streams[i])) }))
+		ok(t, <-poured)
+		p.reaches(stats{"buffered_bytes": 0, "msg_req": n * (first + rest)})
+		for i := range n {
+			finish(t, clients[i], servers[i])
+		}
+		k.check()
+	})
 }
 
 // In the middle of long Data come single bytes: one after the other, many at once that the kernel has not joined, so that few of
@@ -195,28 +193,26 @@ func TestSplicesFail(t *testing.T) {
 // Neither a connection that was in long Data and says nothing more, nor one whose bytes are stuck in a pipe, nor one that is stuck
 // with small messages behind long Data keeps the loop awake.
 func TestLongDataThenNothingTakesNoCPU(t *testing.T) {
-	for _, e := range spliced() {
-		t.Run(e, func(t *testing.T) {
-			u := newUpstream(t)
-			p := launchPlain(t, e, u.addr, nil)
-			t.Cleanup(p.check)
-			idle, is := p.longPair(u)
-			small, ss := p.longPair(u)
-			finished := pour(t, small, requests(1, 1<<20, 60))
-			full, fs := p.longPair(u)
-			sent := fillPipe(t, p, full, requests(0, 64, 1<<20), 64<<10)
-			spent := cpuOver(p, 400*time.Millisecond)
-			t.Logf("%.2f %% of a CPU", 100*spent)
-			if spent > 0.03 {
-				t.Errorf("after long Data the process takes %.1f %% of a CPU", 100*spent)
-			}
-			ok(t, fs.expect(io.LimitReader(requests(0, 64, 1<<20), sent)))
-			ok(t, together(finished, func() error { return ss.expect(requests(1, 1<<20, 60)) }))
-			finish(t, idle, is)
-			finish(t, small, ss)
-			finish(t, full, fs)
-		})
-	}
+	alone(t, spliced(), func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := launchPlain(t, engine, u.addr, nil)
+		t.Cleanup(p.check)
+		idle, is := p.longPair(u)
+		small, ss := p.longPair(u)
+		finished := pour(t, small, requests(1, 1<<20, 60))
+		full, fs := p.longPair(u)
+		sent := fillPipe(t, p, full, requests(0, 64, 1<<20), 64<<10)
+		spent := cpuOver(p, 400*time.Millisecond)
+		t.Logf("%.2f %% of a CPU", 100*spent)
+		if spent > 0.03 {
+			t.Errorf("after long Data the process takes %.1f %% of a CPU", 100*spent)
+		}
+		ok(t, fs.expect(io.LimitReader(requests(0, 64, 1<<20), sent)))
+		ok(t, together(finished, func() error { return ss.expect(requests(1, 1<<20, 60)) }))
+		finish(t, idle, is)
+		finish(t, small, ss)
+		finish(t, full, fs)
+	})
 }
 
 // What is stuck in a pipe is a server's doing: its client's line is not late. When nothing at all moves the connection is idle, and
