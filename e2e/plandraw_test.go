@@ -43,19 +43,21 @@ func newScript(seed uint64) *script {
 	}
 	s.drawFaults(r)
 	s.drawTroubles(r)
-	if r.IntN(6) == 0 {
-		s.Flags = append(s.Flags, fmt.Sprint(flagMaxPending, s.mostPending()+r.IntN(30)))
+	if most := s.mostPending(); most > 0 && r.IntN(4) == 0 {
+		s.Flags = append(s.Flags, fmt.Sprint(flagMaxPending, most+r.IntN(30)))
 	}
 	return s
 }
 
 // mostPending is the smallest limit on outstanding requests that keeps no client of the script waiting for ever: its servers do not
-// answer requests, they say what they have to say.
-func (s *script) mostPending() int {
-	most := 1
+// answer requests, they say what they have to say. It is 0 when there is none, since the server of a late client may say nothing.
+func (s *script) mostPending() (most int) {
 	for i := range s.Conns {
 		c := &s.Conns[i]
-		most = max(most, 2+len(c.Sizes[0])-len(c.Sizes[1])) // with the opening of a late one
+		if c.At > 0 {
+			return 0
+		}
+		most = max(most, 1, 1+len(c.Sizes[0])-len(c.Sizes[1]))
 	}
 	return most
 }
