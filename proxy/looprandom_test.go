@@ -165,7 +165,8 @@ func TestLoopAgainstRandomPeers(t *testing.T) {
 					r.direct().large = simLarge
 				}
 				missing := ""
-				for range 100 { // what is rare needs many, or the kernel and the hook to meet, which is up to the time
+				for round := range 100 { // what is rare needs many, or the kernel and the hook to meet, which is up to the time
+					reseed(t, round)
 					rapid.Check(t, r.talk)
 					spliced := r.core.local[stats.BytesSpliced] > 0
 					switch missing = missingFault(faults); {
@@ -176,9 +177,6 @@ func TestLoopAgainstRandomPeers(t *testing.T) {
 						missing = "that long Data is spliced"
 					default:
 						return
-					}
-					if testing.Short() {
-						return // whether all of it happens is for the runs without the race detector to see
 					}
 				}
 				t.Errorf("it never happened: %s", missing)

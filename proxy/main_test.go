@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 )
 
@@ -22,4 +23,23 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(m.Run())
+}
+
+// reseed has a random test that is repeated take other ways each time, also where FOO_SEED says which: the same ones would find
+// nothing new. The first round's are those of the seed itself.
+func reseed(t *testing.T, round int) {
+	t.Helper()
+	const name, apart = "rapid.seed", 1_000_003
+	value := flag.Lookup(name).Value.String()
+	seed, err := strconv.ParseUint(value, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seed == 0 || round == 0 {
+		return // each run has a random one
+	}
+	if err := flag.Set(name, strconv.FormatUint(seed+apart, 10)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set(name, value) })
 }
