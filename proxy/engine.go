@@ -27,6 +27,7 @@ type engineState struct {
 	doubts    [2]uint8  // uring: how often more it may take the last bytes and miss the end of the stream behind them
 	doubtful  [2]bool   // uring: it has taken the last bytes so, see missed
 	more      [2]bool   // uring: the last that it has brought was not all there is, see missed
+	came      [2]int32  // uring: how many bytes receives have brought since the session was served
 	bulk      [2]uint8  // uring: not 0 while data comes in bulk, so that the socket is polled and drained directly
 	polled    [2]bool   // uring: what is armed is a poll
 	direct    bool      // uring: a tunnel whose sockets do not block, the ring only polls them

@@ -114,6 +114,7 @@ func TestLoopSplicesLongData(t *testing.T) {
 		"cork":        func(cfg *Config) { cfg.Cork = true },
 		"one pipe":    func(cfg *Config) { cfg.MaxPipes = 1 },
 		"max-pending": func(cfg *Config) { cfg.MaxPending = 1 << 20 },
+		"no bundles":  func(cfg *Config) { cfg.RingTest = "without=recv-bundle" }, // before Linux 6.10
 	}
 	const total = 8 << 20
 	eachEngine(t, func(t *testing.T, engine string) {

@@ -115,6 +115,8 @@ var mutants = []mutant{
 	{name: "max-pending is ignored", file: "proxy/session.go", tests: "TestMaxPending.*|TestLoopHoldsToMaxPending", old: "\treturn s.full && s.flow[server]", new: "\treturn false && s.flow[server]"},
 	{name: "max-pending outlives the server", file: "proxy/session.go", tests: "TestMaxPendingEndsWithTheServer|TestSimulation", old: "s.full && s.flow[server].source == reading", new: "s.full"},
 	{name: "max-pending never lets the client go on", file: "proxy/inspect.go", tests: "TestMaxPendingPausesTheClient|TestLoopHoldsToMaxPending", old: "\t\ts.full = false\n", new: ""},
+	{name: "uring: what one wake-up brings is not added up", file: "proxy/uring_session.go", tests: "TestBulkBeginsAtOnceAndEndsWithPatience|TestLoopSplicesLongData", old: "s.eng.came[d] += c.Res", new: "s.eng.came[d] = c.Res"},
+	{name: "uring: what all wake-ups bring is added up", file: "proxy/uring.go", tests: "TestBulkBeginsAtOnceAndEndsWithPatience", old: "s.eng.queued, s.eng.came = false, [2]int32{}", new: "s.eng.queued = false"},
 	{name: "uring: receives under max-pending are not single", file: "proxy/uring_session.go", tests: "TestLoopHoldsToMaxPending", old: "\tcase d == client && e.cfg.MaxPending > 0:", new: "\tcase false:"},
 	{name: "a paused client's reset is not seen", file: "proxy/session.go", tests: "TestLoopSeesThatAPausedClientHasGone", old: " && !s.clientGone\n", new: "\n"},
 	{name: "an address keeps its places", file: "proxy/core.go", tests: "TestLoopRefusesByAddress", old: "\t\tc.gate.leave(s.client.Addr(), c.now)\n", new: ""},

@@ -320,7 +320,7 @@ func (e *uringEngine) serveReady() {
 	e.serving, e.ready = e.ready, e.serving[:0]
 	for _, r := range e.serving {
 		if s := e.table.find(r); s != nil {
-			s.eng.queued = false
+			s.eng.queued, s.eng.came = false, [2]int32{}
 			e.serve(s)
 		}
 	}

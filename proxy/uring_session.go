@@ -102,7 +102,8 @@ func (e *uringEngine) onRecv(r ref, c *ring.CQE) {
 	s.eng.doubt(d, c)
 	e.touch(s)
 	if c.Res > 0 {
-		if int(c.Res) >= e.direct.large && e.scratch != nil && !e.lends(s, d) {
+		s.eng.came[d] += c.Res
+		if int(s.eng.came[d]) >= e.direct.large && e.scratch != nil && !e.lends(s, d) {
 			s.eng.bulk[d] = bulkPatience
 		}
 		return
