@@ -43,6 +43,24 @@ func (p *proxy) becomesLong(c, s *peer) {
 	})
 }
 
+// Short lines are copied however many come at once: for many small pieces of memory a pipe costs more than a copy.
+func TestShortLinesAreCopied(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		u := newUpstream(t)
+		p := start(t, engine, u.addr, "--splice=on")
+		c, s := p.pair(u)
+		const n, size = 4000, 4000
+		ok(t, together(
+			func() error { return c.sendAll(requests(1, n, size)) },
+			func() error { return s.expect(requests(1, n, size)) },
+			func() error { return s.sendAll(acks(1, n, size)) },
+			func() error { return c.expect(acks(1, n, size)) },
+		))
+		finish(t, c, s)
+		p.reaches(stats{"connections": 0, "spliced_bytes": 0})
+	})
+}
+
 // More clients are stuck in the middle of long Data than there are pipes: what finds none is copied, memory stays within the
 // formula, and when the servers read on every byte arrives.
 func TestPipesRunOut(t *testing.T) {
