@@ -50,9 +50,10 @@
 //
 // In GB/s, with chunks of 64 KiB in the second-level cache of a Zen 5 core of a
 // shared virtual machine (Linux 6.18, Go 1.26): medians of the quietest of five
-// runs, all columns of a row interleaved. The baseline is the obvious scanner, which calls IndexByte,
-// compares, and calls utf8.Valid for each line; bytes.Count of LF, the reference
-// for bandwidth, ran at 113 in all rows. "ends" is FeedLines with AVX-512.
+// runs, all columns of a row interleaved. The baseline is the obvious scanner,
+// which calls IndexByte, compares, and calls utf8.Valid for each line;
+// bytes.Count of LF, the reference for bandwidth, ran at 113 in all rows. "ends"
+// is FeedLines with AVX-512.
 //
 //	line, Data          baseline  portable   AVX2   AVX-512   ends
 //	7 ASCII                 0.73      1.93   17.9      26.7   19.4

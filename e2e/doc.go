@@ -20,8 +20,8 @@
 // root. docs/faults.md says which test makes which fault.
 //
 // Rules. Tests wait for conditions with a deadline (FOO_E2E_LIMIT, 20s), never for time to pass. What is random prints its seed
-// and takes it from FOO_SEED. Payloads name their
-// connection, direction and place, so that a foreign, doubled or reordered byte says where it comes from. After each test
-// the child's connections, operations in flight, descriptors and threads are back where they were, it exits 0 on SIGTERM, and its
-// standard error holds no panic and no data race. After all of them the kernel's log holds no alarm.
+// and takes it from FOO_SEED. Payloads name their connection, direction and place, so that a foreign, doubled or reordered byte
+// says where it comes from. After each test the child's connections, operations in flight, descriptors and threads are back where
+// they were, it exits 0 on SIGTERM, and its standard error holds no panic and no data race. After all of them the kernel's log
+// holds no alarm.
 package e2e

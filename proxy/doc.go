@@ -56,14 +56,14 @@
 //	memory ≤ base + 4 MiB of the Go heap + loops × (32 MiB + scratch + 4 MiB of log + 32 MiB of pipes) + 8 KiB × stalled flows
 //	         + 0.7 KiB × sessions + 250 B × requests tracked + 100 B × addresses in the gate
 //
-// Buffers in the ring are of the 32 MiB. Scratch is at most MaxBuffer, and as much again with a histogram of 0.5 MiB where requests are tracked. The term of the pipes is
-// the kernel's, and there only while tunnels or spliced Data are. Requests outstanding are tracked only when something
-// needs it, at most trackMax per connection: 40 to 112 B each by how full their table is, and as much again before the collector
-// has to run. MaxPending bounds them further. The gate has the addresses of sessions, and at most gateShards × gateIdle without
-// one. Nothing of this depends on what a line or a connection has carried so far.
+// Buffers in the ring are of the 32 MiB. Scratch is at most MaxBuffer, and as much again with a histogram of 0.5 MiB where requests
+// are tracked. The term of the pipes is the kernel's, and there only while tunnels or spliced Data are. Requests outstanding are
+// tracked only when something needs it, at most trackMax per connection: 40 to 112 B each by how full their table is, and as much
+// again before the collector has to run. MaxPending bounds them further. The gate has the addresses of sessions, and at most
+// gateShards × gateIdle without one. Nothing of this depends on what a line or a connection has carried so far.
 //
-// The Go heap has the small things: sessions, tables of outstanding requests, histograms. They are kept for the next connection, and
-// neither messages nor connections, snapshots or rotations of the log leave garbage, so the collector has nothing to do but what
+// The Go heap has the small things: sessions, tables of outstanding requests, histograms. They are kept for the next connection,
+// and neither messages nor connections, snapshots or rotations of the log leave garbage, so the collector has nothing to do but what
 // the runtime makes it do every two minutes (eight times in ten minutes of the soak). Hence it has the runtime's default goal:
 // a lower one would only matter while an operator asks much of the admin address.
 //
