@@ -127,7 +127,7 @@ func (m *direct) copyOn(s *session, d side, data []byte) {
 	m.queued(s, d, highWater)
 	for n > 0 {
 		got, errno := m.sys.recv(s.fd[d], m.scratch[:n])
-		if errno != unix.EINTR && got <= 0 {
+		if got <= 0 && errno != unix.EINTR && errno != unix.EAGAIN { // both tell of a signal (at an urgent byte EAGAIN does), since the bytes are there
 			return // the socket has nothing left to be read twice
 		}
 		n -= max(got, 0)

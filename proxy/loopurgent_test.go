@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,47 @@ func TestLoopReadsPastAnUrgentByte(t *testing.T) {
 				r.endAll(p)
 			})
 		}
+	})
+}
+
+// signalledKernel is a kernel that has a signal come with every other recv at an urgent byte.
+type signalledKernel struct {
+	*watchedKernel
+	signals int
+	last    bool // the last recv had one
+}
+
+func (k *signalledKernel) recv(fd int32, buf []byte) (int, syscall.Errno) {
+	atMark, err := unix.IoctlGetInt(int(fd), unix.SIOCATMARK)
+	if k.last = !k.last && err == nil && atMark != 0 && urgent(fd); k.last {
+		k.signals++
+		return -1, unix.EAGAIN // as tcp_recvmsg_locked of the kernel has it
+	}
+	return k.watchedKernel.recv(fd, buf)
+}
+
+// What a splice does not get past an urgent byte is copied, and taken out of the socket though the kernel says for a signal that there
+// is nothing: otherwise it would come twice.
+func TestLoopCopiesAnUrgentByteDespiteASignal(t *testing.T) {
+	eachEngine(t, func(t *testing.T, engine string) {
+		r, watched := newLongRig(t, engine, nil)
+		p := r.open()
+		r.inLongDataOf(p, watched)
+		k := &signalledKernel{watchedKernel: watched}
+		r.core.sys = k
+		data := longLines("REQ", 1<<20, 1<<20)
+		for at := 0; at < len(data); {
+			part := data[at:min(at+60_000, len(data))]
+			want := r.urgently(p[client], part)
+			if got, _ := r.pump(p, nil, len(want)); !bytes.Equal(got, want) {
+				t.Fatalf("from %d on %d bytes arrive of %d, or others", at, len(got), len(want))
+			}
+			at += len(part)
+		}
+		if k.signals == 0 {
+			t.Error("no signal came")
+		}
+		r.endAll(p)
 	})
 }
 

@@ -36,15 +36,18 @@ func (k simKernel) recv(fd int32, buf []byte) (int, syscall.Errno) {
 		return 0, syscall.EINTR
 	}
 	cn, d, sock := k.socket(fd)
-	if sock.looked > 0 && cn.s.flow[d].sink == open {
-		return k.takeOut(cn, d, sock, buf), 0
+	looked := sock.looked > 0 && cn.s.flow[d].sink == open
+	if !looked {
+		k.checkEmptyPipe(cn, d)
 	}
-	k.checkEmptyPipe(cn, d)
 	if sock.atUrgent() && !sock.signalled && oneIn(k, 4) {
 		sock.signalled = true // which takes the next call to come again
 		return 0, syscall.EAGAIN
 	}
 	sock.signalled = false
+	if looked {
+		return k.takeOut(cn, d, sock, buf), 0
+	}
 	from := sock.read
 	n, errno := sock.recv(len(buf))
 	if n > 0 {
