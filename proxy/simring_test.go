@@ -173,7 +173,7 @@ func (u *simUring) poll(o *simOp, k *simSocket) {
 	}
 	if is &= o.sqe.OpFlags; is != 0 {
 		if seen := [4]int{k.read, k.sent, k.urgent, int(is)}; is&unix.POLLIN != 0 && k.told == seen {
-			if k.again++; k.again > 3 { // now and then it is so for want of memory
+			if k.again++; k.again > 3 {
 				u.Fatalf("side %d is polled again and again, and nothing of it is read", o.d)
 			}
 		} else if is&unix.POLLIN != 0 {

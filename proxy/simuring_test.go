@@ -142,6 +142,11 @@ func (u *simUring) turn(eager bool) {
 		e.touch(cn.s)
 	})
 	e.serveReady()
+	for _, r := range e.starved { // what waits for memory has not been read for want of it
+		if s := e.table.find(r); s != nil {
+			u.find(s).sock[r.op()].again = 0
+		}
+	}
 	e.refill()
 	e.feedStarved()
 	u.checkEnding()
