@@ -3,6 +3,10 @@ package proxy
 import (
 	"encoding/binary"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -11,6 +15,22 @@ import (
 // peerUID tells as whom the process runs that has made the other end of a connected socket, if that is on this host: by SO_PEERCRED
 // for a unix socket that was accepted, by sock_diag(7) for TCP between loopback addresses. Where nobody says it is not ok.
 func peerUID(fd int32) (uid uint32, ok bool) {
+	uid, ok = saidUID(fd)
+	return uid, ok && uid != overflowUID()
+}
+
+// overflowUID is what the kernel says instead of every user that the proxy's user namespace does not map (user_namespaces(7)), and
+// that may be the proxy's own number there: "nobody", 65534.
+var overflowUID = sync.OnceValue(func() uint32 {
+	text, _ := os.ReadFile("/proc/sys/kernel/overflowuid")
+	if uid, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32); err == nil {
+		return uint32(uid)
+	}
+	return 65534
+})
+
+// saidUID is what the kernel says, be it only that it cannot tell.
+func saidUID(fd int32) (uid uint32, ok bool) {
 	peer := peerName(fd)
 	if !peer.IsValid() {
 		return peerCred(fd)

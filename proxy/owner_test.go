@@ -15,7 +15,10 @@ import (
 	"fooproxy/stats"
 )
 
-const nobody = 65534
+const (
+	somebody = 1<<30 + 1
+	nobody   = 65534 // whom the kernel names where it cannot tell
+)
 
 // as calls do on a thread whose effective user is uid; sockets that it makes are that user's.
 func as(t *testing.T, uid int, do func()) {
@@ -86,7 +89,7 @@ func TestPeerUID(t *testing.T) {
 	for _, c := range []struct{ network, at string }{
 		{"tcp4", "127.0.0.1:0"}, {"tcp4", "127.1.2.3:0"}, {"tcp6", "[::1]:0"}, {"tcp", "127.0.0.1:0"}, {"unix", path + "/s"},
 	} {
-		for i, uid := range []int{0, nobody} {
+		for i, uid := range []int{0, somebody} {
 			at := c.at
 			if c.network == "unix" {
 				at += strconv.Itoa(i)
@@ -94,6 +97,12 @@ func TestPeerUID(t *testing.T) {
 			if got, ok := peerUID(connected(t, c.network, at, uid)); !ok || got != uint32(uid) {
 				t.Errorf("%s at %s: user %d, known: %v, want %d", c.network, at, got, ok, uid)
 			}
+		}
+		if c.network == "unix" {
+			c.at += "2"
+		}
+		if got, ok := peerUID(connected(t, c.network, c.at, nobody)); ok {
+			t.Errorf("%s at %s: user %d is known, who may be anybody of another user namespace", c.network, c.at, got)
 		}
 	}
 	if got, ok := peerUID(connected(t, "tcp4", "192.0.2.1:0", 0)); ok {
@@ -114,11 +123,12 @@ func TestWhoseLongDataIsSpliced(t *testing.T) {
 		}{
 			{SpliceOff, 0, 0, false},
 			{SpliceAuto, 0, 0, true},
-			{SpliceAuto, nobody, 0, false},
-			{SpliceAuto, nobody, nobody, true},
-			{SpliceAuto, nobody - 1, nobody, false},
-			{SpliceAuto, 0, nobody, true},
-			{SpliceOn, nobody, 0, true},
+			{SpliceAuto, somebody, 0, false},
+			{SpliceAuto, somebody, somebody, true},
+			{SpliceAuto, somebody - 1, somebody, false},
+			{SpliceAuto, 0, somebody, true},
+			{SpliceAuto, nobody, nobody, false},
+			{SpliceOn, somebody, 0, true},
 		} {
 			t.Run(fmt.Sprintf("%s, user %d of a proxy of %d", c.way, c.user, c.as), func(t *testing.T) {
 				r := newLoopRig(t, engine, func(cfg *Config) { cfg.Splice, cfg.MaxPipes = c.way, 4 })
