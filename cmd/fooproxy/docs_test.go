@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -61,5 +62,51 @@ func TestOperatingNamesEveryCounter(t *testing.T) {
 		if !strings.Contains(text, "`"+name+"`") {
 			t.Errorf("docs/operating.md does not name %s", name)
 		}
+	}
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	mark    = regexp.MustCompile(`[^\p{L}\p{N} _-]`) // left out of a heading's anchor
+)
+
+// anchors are the places within a document that can be linked to.
+func anchors(text string) map[string]bool {
+	found := map[string]bool{}
+	for _, h := range heading.FindAllStringSubmatch(text, -1) {
+		found[strings.ReplaceAll(strings.ToLower(mark.ReplaceAllString(h[1], "")), " ", "-")] = true
+	}
+	return found
+}
+
+// What the documents link to exists.
+func TestLinksLead(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := []string{"README.md", "SECURITY.md"}
+	for _, name := range names {
+		documents = append(documents, filepath.Join("docs", filepath.Base(name)))
+	}
+	links := 0
+	for _, from := range documents {
+		for _, l := range link.FindAllStringSubmatch(document(t, from), -1) {
+			path, anchor, _ := strings.Cut(l[1], "#")
+			to := filepath.Join(filepath.Dir(from), path)
+			if path == "" {
+				to = from
+			}
+			links++
+			if anchor != "" && !anchors(document(t, to))[anchor] {
+				t.Errorf("%s links to %s, which has no such heading", from, l[1])
+			} else if _, err := os.Stat(filepath.Join("..", "..", to)); err != nil {
+				t.Errorf("%s links to %s: %v", from, l[1], err)
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("no links are found")
 	}
 }
