@@ -28,3 +28,24 @@ func TestMayPeek(t *testing.T) {
 		}
 	}
 }
+
+// The proxy says where nothing can come of Splice.
+func TestSpliceThatCannotBeIsOff(t *testing.T) {
+	auto := SpliceOff
+	if (&Config{Splice: SpliceAuto}).MayPeek() {
+		auto = SpliceAuto
+	}
+	for _, c := range []struct{ engine, ring, splice, want string }{
+		{EngineEpoll, "", SpliceOn, SpliceOn},
+		{EngineUring, "", SpliceOn, SpliceOn},
+		{EngineUring, "without=defer-taskrun", SpliceOn, SpliceOff},
+		{EngineEpoll, "without=defer-taskrun", SpliceOn, SpliceOn},
+		{EngineEpoll, "", SpliceAuto, auto},
+		{EngineUring, "", "", SpliceOff},
+	} {
+		r := newLoopRig(t, c.engine, func(cfg *Config) { cfg.Splice, cfg.RingTest, cfg.MaxPipes = c.splice, c.ring, 1 })
+		if got := r.proxy.splices(); got != c.want {
+			t.Errorf("%+v: it is %q", c, got)
+		}
+	}
+}

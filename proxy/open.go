@@ -78,6 +78,14 @@ func (p *Proxy) open() error {
 	return nil
 }
 
+// splices is which long Data goes on within the kernel: none where it would not pay, or io_uring has no bulk, see drain.
+func (p *Proxy) splices() string {
+	if !p.cfg.MayPeek() || p.uring != nil && !p.uring.report.Has(ring.FeatDeferTaskrun) {
+		return SpliceOff
+	}
+	return p.cfg.Splice
+}
+
 func (p *Proxy) openEngines() error {
 	for _, w := range p.workers {
 		if err := w.do(w.open); err != nil {

@@ -31,6 +31,7 @@ type Info struct {
 	Fallback string // why io_uring is not used, "" when it is or was not asked for
 	Loops    int
 	Listen   string // bound address, with the real port
+	Splice   string // Config.Splice, or "off" where nothing can come of it
 	Start    time.Time
 }
 
@@ -67,6 +68,7 @@ func New(cfg Config) (*Proxy, error) {
 		p.release()
 		return nil, err
 	}
+	p.info.Splice = p.splices()
 	return p, nil
 }
 

@@ -64,7 +64,7 @@ func (f *fake) Done() <-chan struct{}         { return f.done }
 func (f *fake) Err() error                    { return f.err }
 func (f *fake) AppendStats(dst []byte) []byte { return fmt.Appendf(dst, "msg_total 0\n") }
 func (f *fake) Info() proxy.Info {
-	return proxy.Info{Engine: "fake", Fallback: "it is a fake", Loops: 1, Listen: f.listen, Start: time.Now()}
+	return proxy.Info{Engine: "fake", Fallback: "it is a fake", Loops: 1, Listen: f.listen, Splice: "off", Start: time.Now()}
 }
 
 func (f *fake) Alive(time.Duration) bool { return true }

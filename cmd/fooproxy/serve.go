@@ -118,7 +118,7 @@ func (p *process) announce() error {
 	}
 	p.log.Info("listening",
 		"addr", in.Listen, "forward", p.options.cfg.Forward, "engine", in.Engine,
-		"loops", in.Loops, "maxconn", p.options.cfg.MaxConn)
+		"loops", in.Loops, "maxconn", p.options.cfg.MaxConn, "splice", in.Splice)
 	return nil
 }
 

@@ -160,7 +160,7 @@ func zombie(pid int) bool {
 func TestListeningLineAndFallback(t *testing.T) {
 	r := launch(t, "--listen", "127.0.0.1:0", "--forward", "localhost:9", "--maxconn", "7")
 	for _, want := range []string{
-		"msg=listening addr=127.0.0.1:0 forward=127.0.0.1:9 engine=fake loops=1 maxconn=7\n",
+		"msg=listening addr=127.0.0.1:0 forward=127.0.0.1:9 engine=fake loops=1 maxconn=7 splice=off\n",
 		`msg="io_uring is not used" why="it is a fake"`,
 	} {
 		if !strings.Contains(r.logged.String(), want) {
