@@ -13,7 +13,7 @@ type engine interface {
 type engineState struct {
 	readable  [2]bool  // direct: a recv may find something
 	writable  [2]bool  // direct: a send may find room
-	final     [2]bool  // direct: RDHUP, HUP, ERR or PRI was reported, so reading goes on until there is nothing more
+	final     [2]bool  // direct: RDHUP, HUP, ERR, PRI or cut was reported, so reading goes on until there is nothing more
 	long      [2]uint8 // direct: not 0 while the flow is in the middle of long Data, long.go
 	trust     [2]trust // direct: whether that may go on within the kernel, once it is known
 	unblocked bool     // direct: the sockets have got O_NONBLOCK for that

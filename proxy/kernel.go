@@ -12,6 +12,7 @@ import (
 type kernel interface {
 	recv(fd int32, buf []byte) (int, syscall.Errno)
 	peek(fd int32, buf []byte) (int, syscall.Errno)
+	recvUnix(fd int32, buf []byte, peek bool) (n int, cut bool, errno syscall.Errno)
 	send(fd int32, buf []byte) (int, syscall.Errno)
 	sendmsg(fd int32, msg *unix.Msghdr) (int, syscall.Errno)
 	splice(from, to int32, most int) (int, syscall.Errno)
@@ -32,8 +33,11 @@ type kernel interface {
 // linux is the real one; socket.go, splice.go and long.go say what the calls do.
 type linux struct{}
 
-func (linux) recv(fd int32, buf []byte) (int, syscall.Errno)          { return recv(fd, buf) }
-func (linux) peek(fd int32, buf []byte) (int, syscall.Errno)          { return peek(fd, buf) }
+func (linux) recv(fd int32, buf []byte) (int, syscall.Errno) { return recv(fd, buf) }
+func (linux) peek(fd int32, buf []byte) (int, syscall.Errno) { return peek(fd, buf) }
+func (linux) recvUnix(fd int32, buf []byte, peek bool) (int, bool, syscall.Errno) {
+	return recvUnix(fd, buf, peek)
+}
 func (linux) send(fd int32, buf []byte) (int, syscall.Errno)          { return send(fd, buf) }
 func (linux) sendmsg(fd int32, msg *unix.Msghdr) (int, syscall.Errno) { return sendmsg(fd, msg) }
 func (linux) splice(from, to int32, most int) (int, syscall.Errno)    { return splice(from, to, most) }

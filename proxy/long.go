@@ -79,10 +79,15 @@ func (m *direct) limit(s *session, d side) int {
 // take receives up to limit bytes of side d into the scratch buffer. Long Data is only peeked at: the bytes stay in the socket and are
 // to be carried on.
 func (m *direct) take(s *session, d side, limit int) (data []byte, peeked bool, errno syscall.Errno) {
-	n := 0
-	if peeked = limit >= m.large && m.peeking(s, d); peeked {
+	n, cut := 0, false
+	peeked = limit >= m.large && m.peeking(s, d)
+	switch {
+	case m.domain[d] == unix.AF_UNIX:
+		n, cut, errno = m.sys.recvUnix(s.fd[d], m.scratch[:limit], peeked)
+		s.eng.final[d] = s.eng.final[d] || cut
+	case peeked:
 		n, errno = m.sys.peek(s.fd[d], m.scratch[:limit])
-	} else {
+	default:
 		n, errno = m.sys.recv(s.fd[d], m.scratch[:limit])
 	}
 	return m.scratch[:max(n, 0)], peeked, errno

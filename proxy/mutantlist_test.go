@@ -63,6 +63,10 @@ var mutants = []mutant{
 	{name: "an urgent byte counts as the end of a tunnel", file: "proxy/splice.go", tests: "TestSimulationSeeds|TestLoopSeesTheEndBehindAnUrgentByte", old: "if errno == 0 || errno == unix.EAGAIN && s.eng.final[d] {", new: "if errno == unix.EAGAIN && s.eng.final[d] {"},
 	{name: "a reset that a splice has seen is relayed as FIN", file: "proxy/long.go", tests: "TestSimulationSeeds|TestLoopSeesTheEndBehindAnUrgentByte", old: "s.reset[d] = s.reset[d] || errno == unix.ECONNRESET || errno == unix.EPIPE", new: "_ = s.reset[d]"},
 
+	// Descriptors that come with a unix socket's bytes.
+	{name: "epoll: what lies behind passed descriptors is forgotten", file: "proxy/long.go", tests: "TestLoopReadsPastPassedDescriptors", old: "s.eng.final[d] = s.eng.final[d] || cut", new: "_ = cut"},
+	{name: "epoll: a tunnel forgets what lies behind passed descriptors", file: "proxy/splice.go", tests: "TestLoopReadsPastPassedDescriptors", old: " && m.domain[d] != unix.AF_UNIX {", new: " {"},
+
 	// Buffers.
 	{name: "more than a flow may hold is received at once", file: "proxy/direct.go", tests: "TestScratchSize", old: "min(m.cfg.MaxBuffer, m.atOnce)", new: "m.atOnce"},
 	{name: "the size of a cache counts as bytes", file: "proxy/cache.go", tests: "TestCacheSize", old: "int(kib) << 10", new: "int(kib)"},

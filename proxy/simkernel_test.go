@@ -59,6 +59,15 @@ func (k simKernel) recv(fd int32, buf []byte) (int, syscall.Errno) {
 	return n, errno
 }
 
+func (k simKernel) recvUnix(fd int32, buf []byte, peek bool) (n int, cut bool, errno syscall.Errno) {
+	if peek {
+		n, errno = k.peek(fd, buf)
+	} else {
+		n, errno = k.recv(fd, buf)
+	}
+	return n, false, errno
+}
+
 // checkEmptyPipe: nothing is read behind what a pipe holds. Only a receive of the ring's that is being cancelled may bring it.
 func (k simKernel) checkEmptyPipe(cn *simConn, d side) {
 	if f := &cn.s.flow[d]; f.pipe != nil && f.source == reading {

@@ -268,6 +268,20 @@ func recvFlags(fd int32, buf []byte, flags uintptr) (int, syscall.Errno) {
 	return int(n), errno
 }
 
+// recvUnix is recv or peek at a unix socket. It stops behind what descriptors came with (SCM_RIGHTS of unix(7), which nobody here takes), whatever
+// is behind that, and says so: cut.
+func recvUnix(fd int32, buf []byte, peek bool) (n int, cut bool, errno syscall.Errno) {
+	flags := uintptr(unix.MSG_DONTWAIT)
+	if peek {
+		flags |= unix.MSG_PEEK
+	}
+	iov := unix.Iovec{Base: &buf[0]}
+	iov.SetLen(len(buf))
+	msg := unix.Msghdr{Iov: &iov, Iovlen: 1}
+	got, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags)
+	return int(got), msg.Flags&unix.MSG_CTRUNC != 0, errno
+}
+
 func send(fd int32, buf []byte) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)),
 		unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
