@@ -47,7 +47,7 @@ func TestLoopSeesAnEndWhileArming(t *testing.T) {
 // TCP connection, the close of a unix socket. Where in a run of receives the end lies depends on how much there is before it.
 func TestLoopSeesAnEndBehindABacklog(t *testing.T) {
 	data := lines("REQ", 8<<20, 4000)
-	for name, bent := range map[string]string{EngineEpoll: "", EngineUring: "", "uring without bundles": "without=recv-bundle"} {
+	for name, bent := range map[string]string{EngineEpoll: "", EngineUring: "", "uring without bulk": "without=recv-bundle without=defer-taskrun"} {
 		for domain, listen := range map[string]string{"TCP": "127.0.0.1:0", "unix": "unix:" + t.TempDir() + "/clients"} {
 			t.Run(name+" "+domain, func(t *testing.T) {
 				r := newLoopRig(t, name[:5], func(cfg *Config) { cfg.Listen, cfg.RingTest = listen, bent })
