@@ -254,7 +254,7 @@ func TestTimeoutsBehindAFullPipe(t *testing.T) {
 		ok(t, s.ends(fin))
 		p.reaches(stats{"end_line_timeout": 1, "connections": 0})
 
-		q := start(t, engine, u.addr, "--timeout-idle=300ms")
+		q := start(t, engine, u.addr, "--timeout-idle=1500ms")
 		c, s = q.longPair(u)
 		fillPipe(t, q, c, stream(), 64<<10)
 		q.reaches(stats{"end_idle": 1, "connections": 0, "buffered_bytes": 0})

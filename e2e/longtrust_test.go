@@ -67,16 +67,20 @@ var trustRows = []trustRow{
 func TestSpliceOnlyWhereTrusted(t *testing.T) {
 	pays := smallL2(t)
 	eachEngine(t, func(t *testing.T, engine string) {
+		can := maySplice(engine)
 		n := newNetwork(t)
 		ok(t, n.addAddress(elsewhere))
 		for _, row := range trustRows {
 			p, c, s := row.meet(t, n, engine)
 			const lines, size = 4, 1 << 20
+			if way, off := row.way, " splice=off\n"; strings.Contains(p.errors(), off) != (!can || way == "off" || way == "auto" && !pays) {
+				t.Errorf("%+v: can is %v, and the proxy says:\n%s", row, can, p.errors())
+			}
 			said := p.stats()["spliced_bytes"]
 			spliced := func(who string) {
 				before := said
 				said = p.stats()["spliced_bytes"]
-				want := (row.trusted == who || row.trusted == "both") && (row.way != "auto" || pays)
+				want := can && (row.trusted == who || row.trusted == "both") && (row.way != "auto" || pays)
 				if (said > before) != want {
 					t.Errorf("%+v: %v bytes of the %s's are spliced", row, said-before, who)
 				}

@@ -85,6 +85,7 @@ func TestSoak(t *testing.T) {
 		if s.splices {
 			splice = "on"
 		}
+		s.splices = s.splices && maySplice(engine)
 		s.p = start(t, engine, s.u.addr, "--log="+s.log.path, "--log-overflow=block", "--keepalive="+soakProbe.String(), "--arbitrary="+arbitrary, "--splice="+splice)
 		k := newCanary(t, s.p, s.u)
 		go s.serve()

@@ -39,6 +39,8 @@ func TestSpliceThatCannotBeIsOff(t *testing.T) {
 		{EngineEpoll, "", SpliceOn, SpliceOn},
 		{EngineUring, "", SpliceOn, SpliceOn},
 		{EngineUring, "without=defer-taskrun", SpliceOn, SpliceOff},
+		{EngineUring, "without=recv-multishot", SpliceOn, SpliceOff},
+		{EngineUring, "without=recv-bundle", SpliceOn, SpliceOn},
 		{EngineEpoll, "without=defer-taskrun", SpliceOn, SpliceOn},
 		{EngineEpoll, "", SpliceAuto, auto},
 		{EngineUring, "", "", SpliceOff},

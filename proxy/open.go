@@ -78,9 +78,11 @@ func (p *Proxy) open() error {
 	return nil
 }
 
-// splices is which long Data goes on within the kernel: none where it would not pay, or io_uring has no bulk, see drain.
+// splices is which long Data goes on within the kernel: none where it would not pay, or io_uring has no bulk: a receive
+// that fills one buffer at a time, each in a turn of its own, never brings enough at once.
 func (p *Proxy) splices() string {
-	if !p.cfg.MayPeek() || p.uring != nil && !p.uring.report.Has(ring.FeatDeferTaskrun) {
+	bulk := p.uring == nil || p.uring.report.Has(ring.FeatDeferTaskrun) && p.uring.report.Has(ring.FeatRecvMultishot)
+	if !p.cfg.MayPeek() || !bulk {
 		return SpliceOff
 	}
 	return p.cfg.Splice

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"os"
 	"syscall"
 	"time"
 
@@ -34,7 +35,9 @@ type pipe struct {
 }
 
 // pages is how many pieces fit, so at least as many bytes.
-func (p *pipe) pages() int { return p.size >> 12 }
+func (p *pipe) pages() int { return p.size / pageSize }
+
+var pageSize = os.Getpagesize() // 16 or 64 KiB on some arm64
 
 // pipePool is a loop's pipes. A flow has a pipe exactly while bytes are in it, so an idle tunnel has none.
 type pipePool struct {
