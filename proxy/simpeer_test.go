@@ -38,7 +38,7 @@ type simSocket struct {
 
 	edge  bool   // epoll: an event is to be reported
 	told  [4]int // uring: what there was when a poll found something to read
-	again int    // how often it has found the same since, and there was memory
+	again int    // how often it has found the same since, with memory to read it
 
 	ending   peerEnd
 	ended    bool // the peer has sent its end

@@ -141,10 +141,11 @@ func (u *simUring) turn(eager bool) {
 		e.findDead(cn.s)
 		e.touch(cn.s)
 	})
+	scarce := e.slab.free == 0
 	e.serveReady()
-	for _, r := range e.starved { // what waits for memory has not been read for want of it
-		if s := e.table.find(r); s != nil {
-			u.find(s).sock[r.op()].again = 0
+	if scarce || e.slab.free == 0 { // for want of memory nothing may have been read
+		for _, cn := range u.conns {
+			cn.sock[client].again, cn.sock[server].again = 0, 0
 		}
 	}
 	e.refill()
