@@ -87,6 +87,10 @@ func (s *soak) release() {
 	s.held.all.Wait()
 }
 
+// soakEven is how much of the canary's time a soak must have before a fifth of it is compared with another: a virtual machine is half as
+// slow again for seconds.
+const soakEven = 30 * time.Second
+
 // steady wants the canary's p99.9 at the end of the run to be what it was after the warm-up.
 func (s *soak) steady(flights []flight) {
 	middle := func(of []flight) time.Duration {
@@ -100,6 +104,10 @@ func (s *soak) steady(flights []flight) {
 	n := len(flights)
 	before, after := middle(flights[n/5:n*2/5]), middle(flights[n*4/5:])
 	s.t.Logf("canary's p99.9 under load: %v in the second fifth of the run, %v in the last (medians of flights of %v)", before, after, soakFlight)
+	if span := time.Duration(n) * soakFlight; span < soakEven {
+		s.t.Logf("%v is too short to be judged", span)
+		return
+	}
 	if after > 3*before/2 {
 		s.t.Errorf("the canary's p99.9 rose from %v to %v", before, after)
 	}
