@@ -45,10 +45,11 @@ type core struct {
 	opened   uint64        // sessions begun on this loop
 	upstream netip.AddrPort
 
-	mayPeek  bool   // the long Data of some sessions goes on within the kernel
-	domain   [2]int // of the sockets of either side: AF_INET, AF_INET6 or AF_UNIX
-	draining bool   // no new connections
-	quiet    bool   // no new requests
+	mayPeek  bool    // the long Data of some sessions goes on within the kernel
+	domain   [2]int  // of the sockets of either side: AF_INET, AF_INET6 or AF_UNIX
+	rights   [2]bool // descriptors may come with what a side sends
+	draining bool    // no new connections
+	quiet    bool    // no new requests
 }
 
 // readClock is called once per turn, before anything sets a timer.

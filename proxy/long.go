@@ -82,7 +82,7 @@ func (m *direct) take(s *session, d side, limit int) (data []byte, peeked bool, 
 	n, cut := 0, false
 	peeked = limit >= m.large && m.peeking(s, d)
 	switch {
-	case m.domain[d] == unix.AF_UNIX:
+	case m.rights[d]:
 		n, cut, errno = m.sys.recvUnix(s.fd[d], m.scratch[:limit], peeked)
 		s.eng.final[d] = s.eng.final[d] || cut
 	case peeked:

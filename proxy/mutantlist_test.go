@@ -65,7 +65,8 @@ var mutants = []mutant{
 
 	// Descriptors that come with a unix socket's bytes.
 	{name: "epoll: what lies behind passed descriptors is forgotten", file: "proxy/long.go", tests: "TestLoopReadsPastPassedDescriptors", old: "s.eng.final[d] = s.eng.final[d] || cut", new: "_ = cut"},
-	{name: "epoll: a tunnel forgets what lies behind passed descriptors", file: "proxy/splice.go", tests: "TestLoopReadsPastPassedDescriptors", old: " && m.domain[d] != unix.AF_UNIX {", new: " {"},
+	{name: "descriptors are not refused", file: "proxy/rights.go", tests: "TestLoopRefusesDescriptors", old: "unix.SOL_SOCKET, soPassRights, 0)", new: "unix.SOL_SOCKET, soPassRights, 1)"},
+	{name: "epoll: a tunnel forgets what lies behind passed descriptors", file: "proxy/splice.go", tests: "TestLoopReadsPastPassedDescriptors", old: " && !m.rights[d] {", new: " {"},
 
 	// Buffers.
 	{name: "more than a flow may hold is received at once", file: "proxy/direct.go", tests: "TestScratchSize", old: "min(m.cfg.MaxBuffer, m.atOnce)", new: "m.atOnce"},

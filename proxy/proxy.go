@@ -145,7 +145,8 @@ func (p *Proxy) prepare(w *worker, index int) error {
 	c := &core{
 		cfg: &p.cfg, index: index, loops: p.info.Loops, slab: memory, reserved: reserved, atOnce: recvAtOnce(l2Size(cpuCaches(w.cpu))), table: newTable(),
 		out: p.stats.Core(index), conns: &p.conns, load: new(atomic.Int64), gate: p.gate, upstream: p.target.ip, domain: [2]int{p.listen.domain, p.target.domain},
-		sys: linux{}, pipes: pipePool{sys: linux{}, most: p.cfg.MaxPipes}, pace: p.pace, mayPeek: p.cfg.MayPeek(),
+		rights: p.mayCarryRights(),
+		sys:    linux{}, pipes: pipePool{sys: linux{}, most: p.cfg.MaxPipes}, pace: p.pace, mayPeek: p.cfg.MayPeek(),
 		wallZero: time.Now().UnixMicro() - stats.Now()/int64(time.Microsecond),
 	}
 	c.table.genFirst = p.cfg.FirstGeneration & genMask

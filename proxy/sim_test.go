@@ -28,7 +28,7 @@ func simulate(t failer, c chooser, memory *slab, style func(*simWorld) simStyle)
 	}
 	for d := range w.domain {
 		if oneIn(c, 4) {
-			w.domain[d] = unix.AF_UNIX
+			w.domain[d], w.rights[d] = unix.AF_UNIX, true
 		}
 	}
 	w.sys = simKernel{w}

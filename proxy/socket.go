@@ -171,6 +171,8 @@ func listen(a *address, cfg *Config, share sharing) (fd int, err error) {
 			}
 		}
 		setTCPOptions(fd, cfg)
+	} else {
+		refuseRights(fd)
 	}
 	if err = bindPatiently(fd, a); err != nil {
 		return -1, err
@@ -244,6 +246,8 @@ func upstreamSocket(a *address, cfg *Config, flags uintptr) (int32, syscall.Errn
 		if a.reno {
 			setCongestionControl(int32(fd), reno)
 		}
+	} else {
+		refuseRights(int(fd))
 	}
 	return int32(fd), 0
 }
@@ -266,20 +270,6 @@ func recv(fd int32, buf []byte) (int, syscall.Errno) { return recvFlags(fd, buf,
 func recvFlags(fd int32, buf []byte, flags uintptr) (int, syscall.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), flags|unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
-}
-
-// recvUnix is recv or peek at a unix socket. It stops behind what descriptors came with (SCM_RIGHTS of unix(7), which nobody here takes), whatever
-// is behind that, and says so: cut.
-func recvUnix(fd int32, buf []byte, peek bool) (n int, cut bool, errno syscall.Errno) {
-	flags := uintptr(unix.MSG_DONTWAIT)
-	if peek {
-		flags |= unix.MSG_PEEK
-	}
-	iov := unix.Iovec{Base: &buf[0]}
-	iov.SetLen(len(buf))
-	msg := unix.Msghdr{Iov: &iov, Iovlen: 1}
-	got, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags)
-	return int(got), msg.Flags&unix.MSG_CTRUNC != 0, errno
 }
 
 func send(fd int32, buf []byte) (int, syscall.Errno) {

@@ -193,8 +193,8 @@ func (m *direct) receiveSpliced(s *session, d side, p *pipe) (n int, tells bool)
 	s.flow[d].pipe = p
 	m.accept(s, d, n)
 	m.pace.add(d, n, d == server && s.paced)
-	// Less than was asked for may be all that fitted, in pieces smaller than a page. A unix socket may hold more (recvUnix).
-	if n < p.pages() && !s.eng.final[d] && m.domain[d] != unix.AF_UNIX {
+	// Less than was asked for may be all that fitted, in pieces smaller than a page. Behind descriptors there may be more (recvUnix).
+	if n < p.pages() && !s.eng.final[d] && !m.rights[d] {
 		s.eng.readable[d] = false
 	}
 	m.pour(s, d)
