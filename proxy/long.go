@@ -132,7 +132,8 @@ func (m *direct) copyOn(s *session, d side, data []byte) {
 	m.queued(s, d, highWater)
 	for n > 0 {
 		got, errno := m.sys.recv(s.fd[d], m.scratch[:n])
-		if got <= 0 && errno != unix.EINTR && errno != unix.EAGAIN { // both tell of a signal (at an urgent byte EAGAIN does), since the bytes are there
+		// The bytes are there, so EAGAIN tells of a signal as EINTR does: at a byte that TCP calls urgent.
+		if got <= 0 && errno != unix.EINTR && errno != unix.EAGAIN {
 			return // the socket has nothing left to be read twice
 		}
 		n -= max(got, 0)

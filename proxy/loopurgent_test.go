@@ -26,6 +26,19 @@ func (r *loopRig) urgently(fd int32, data []byte) []byte {
 	return slices.Concat(data[:half], []byte("!"), data[half:])
 }
 
+// getsPastUrgentBytes has a client send data with an urgent byte every 60 KB, and wants all of it at the server.
+func (r *loopRig) getsPastUrgentBytes(p pair, data []byte) {
+	r.t.Helper()
+	sent := 0
+	for part := range slices.Chunk(data, 60_000) {
+		want := r.urgently(p[client], part)
+		if got, _ := r.pump(p, nil, len(want)); !bytes.Equal(got, want) {
+			r.t.Fatalf("from %d on %d bytes arrive of %d, or others", sent, len(got), len(want))
+		}
+		sent += len(part)
+	}
+}
+
 // A recv stops at an urgent byte, and a splice does not get past it. What is behind it arrives all the same, be it spliced or copied.
 func TestLoopReadsPastAnUrgentByte(t *testing.T) {
 	eachEngine(t, func(t *testing.T, engine string) {
@@ -36,15 +49,7 @@ func TestLoopReadsPastAnUrgentByte(t *testing.T) {
 				if splice == SpliceOn {
 					r.inLongDataOf(p, k)
 				}
-				data := longLines("REQ", 2<<20, 1<<20)
-				for at := 0; at < len(data); {
-					part := data[at:min(at+60_000, len(data))]
-					want := r.urgently(p[client], part)
-					if got, _ := r.pump(p, nil, len(want)); !bytes.Equal(got, want) {
-						t.Fatalf("from %d on %d bytes arrive of %d, or others", at, len(got), len(want))
-					}
-					at += len(part)
-				}
+				r.getsPastUrgentBytes(p, longLines("REQ", 2<<20, 1<<20))
 				if n := r.core.local[stats.BytesSpliced]; (n > 1<<18) != (splice == SpliceOn) {
 					t.Errorf("%d bytes are spliced", n)
 				}
@@ -79,15 +84,7 @@ func TestLoopCopiesAnUrgentByteDespiteASignal(t *testing.T) {
 		r.inLongDataOf(p, watched)
 		k := &signalledKernel{watchedKernel: watched}
 		r.core.sys = k
-		data := longLines("REQ", 1<<20, 1<<20)
-		for at := 0; at < len(data); {
-			part := data[at:min(at+60_000, len(data))]
-			want := r.urgently(p[client], part)
-			if got, _ := r.pump(p, nil, len(want)); !bytes.Equal(got, want) {
-				t.Fatalf("from %d on %d bytes arrive of %d, or others", at, len(got), len(want))
-			}
-			at += len(part)
-		}
+		r.getsPastUrgentBytes(p, longLines("REQ", 1<<20, 1<<20))
 		if k.signals == 0 {
 			t.Error("no signal came")
 		}

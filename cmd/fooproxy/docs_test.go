@@ -29,8 +29,8 @@ func TestReadmeShowsEverySetting(t *testing.T) {
 		if !found || !strings.HasPrefix(names, "| `-") {
 			continue
 		}
-		shown, _, _ := strings.Cut(strings.TrimPrefix(rest, "| "), column) // no default leaves one blank between two bars
-		if strings.HasPrefix(rest, "| ") {
+		shown, _, _ := strings.Cut(rest, column)
+		if strings.HasPrefix(rest, "| ") { // no default leaves one blank between two bars
 			shown = ""
 		}
 		for name := range strings.SplitSeq(strings.TrimPrefix(names, "| "), ", ") {
